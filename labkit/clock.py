@@ -1,0 +1,113 @@
+"""Time that can be moved.
+
+Everything that judges a device's or a CA's certificate asks this clock, never the
+machine's. It runs at the machine's pace, shifted by an offset that lives in a small
+file: so every process that has the workspace open sees a move at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from labkit.errors import LabError
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(w|d|h|m|s)")
+_UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+# X.509 validity is read to the second, and cryptography's verifier knows years 1950 to 9999.
+_EARLIEST, _LATEST = datetime(1950, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+
+
+def parse_span(text: str) -> timedelta:
+    """``"31d"``, ``"12h"``, ``"1w 2d"`` as a timedelta. Raises LabError for anything else."""
+    parts = _SPAN.findall(text)
+    if not parts or _SPAN.sub("", text).strip():
+        raise LabError(
+            f"{text!r} is not a span of time",
+            expected="numbers with w, d, h, m or s, such as 31d or 12h",
+        )
+    return sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
+
+
+def parse_moment(text: str) -> datetime:
+    """An ISO 8601 moment, UTC where it names no zone. Raises LabError for anything else."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise LabError(
+            f"{text!r} is not a moment in time", expected="ISO 8601, such as 2027-01-31T12:00:00Z"
+        ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class Clock:
+    """The lab's clock. ``path`` is the file that holds the offset; without it, memory does."""
+
+    def __init__(
+        self, path: Path | None = None, *, on_move: Callable[[datetime], None] | None = None
+    ) -> None:
+        self._path, self._on_move = path, on_move
+        self._offset, self._seen = timedelta(), 0
+
+    def now(self) -> datetime:
+        """The lab's time, UTC."""
+        return datetime.now(UTC) + self.offset
+
+    @property
+    def offset(self) -> timedelta:
+        """How far the lab's time is ahead of the machine's."""
+        if self._path is not None:
+            self._follow(self._path)
+        return self._offset
+
+    def advance(
+        self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0
+    ) -> datetime:
+        """Moves on by this much and returns the new time. A negative span moves back."""
+        span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        return self.set(self.now() + span)
+
+    def set(self, moment: datetime) -> datetime:
+        """Moves to ``moment`` (which must name its zone) and returns the new time."""
+        if moment.tzinfo is None:
+            raise LabError(
+                "The clock needs a time zone",
+                found=repr(moment),
+                cure="datetime(..., tzinfo=timezone.utc)",
+            )
+        if not _EARLIEST <= moment <= _LATEST:
+            raise LabError(f"{moment:%Y-%m-%d} is outside the years that X.509 validity is read in")
+        return self._shift(moment - datetime.now(UTC))
+
+    def reset(self) -> datetime:
+        """Back to the machine's own time."""
+        return self._shift(timedelta())
+
+    def _shift(self, offset: timedelta) -> datetime:
+        self._offset = offset
+        if self._path is not None:
+            self._write(self._path)
+        now = self.now()
+        if self._on_move:
+            self._on_move(now)
+        return now
+
+    def _write(self, path: Path) -> None:
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps({"offset_seconds": self._offset.total_seconds()}))
+        os.replace(part, path)
+        self._seen = path.stat().st_mtime_ns
+
+    def _follow(self, path: Path) -> None:
+        """Another process may have moved the clock: read the file again when it changed."""
+        try:
+            changed = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return
+        if changed != self._seen:
+            self._offset = timedelta(seconds=json.loads(path.read_text())["offset_seconds"])
+            self._seen = changed

@@ -1,0 +1,26 @@
+"""All the services of one lab, on one database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labkit.clock import Clock
+from labkit.cloud.dps import ProvisioningService
+from labkit.cloud.hub import Hubs
+from labkit.cloud.refusals import Refusals
+from labkit.cloud.store import Base
+from labkit.database import Database
+from labkit.events import Events
+
+
+class Cloud:
+    """``dps``, ``hubs`` and the book of ``refusals``. ``path`` is the database's file."""
+
+    def __init__(self, path: Path, clock: Clock, events: Events) -> None:
+        self.database = Database(path, Base.metadata)
+        self.refusals = Refusals(self.database, clock, events)
+        self.hubs = Hubs(self.database, clock, events, self.refusals)
+        self.dps = ProvisioningService(self.database, clock, events, self.refusals, self.hubs)
+
+    def close(self) -> None:
+        self.database.close()

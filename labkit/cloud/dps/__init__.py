@@ -1,0 +1,5 @@
+"""The Device Provisioning Service."""
+
+from labkit.cloud.dps.service import ProvisioningService
+
+__all__ = ["ProvisioningService"]

@@ -1,0 +1,168 @@
+"""DPS as its callers know it: registration, and the books behind it. Sockets are elsewhere."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+import zlib
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from labkit.clock import Clock
+from labkit.cloud import codes, presentations
+from labkit.cloud.certificates import CaCertificates
+from labkit.cloud.dps.attestation import Attested, attest, no_certificate, own_certificate
+from labkit.cloud.dps.enrollment_groups import EnrollmentGroup, EnrollmentGroups
+from labkit.cloud.dps.registrations import Registration, Registrations, assign
+from labkit.cloud.hub import Hub, Hubs
+from labkit.cloud.presented import Presented
+from labkit.cloud.refusals import Refusals
+from labkit.cloud.store import new_id_scope, setting
+from labkit.database import Database
+from labkit.errors import AzureError, ServiceRefusal
+from labkit.events import Events
+from labkit.trace import Check, failed, first_failure
+
+SERVICE = "dps"
+_ID_SCOPE = "the ID scope is this provisioning service's"
+_CLIENT_ID = "the MQTT client ID is the registration ID"
+_HUB = "a hub is linked"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A device as it introduced itself: the IDs that it claims and what it showed in TLS."""
+
+    id_scope: str
+    registration_id: str
+    presented: Presented
+
+
+class ProvisioningService:
+    """One Device Provisioning Service.
+
+    ``certificates``, ``enrollment_groups`` and ``registrations`` are its books; devices come
+    through :meth:`connect`, :meth:`register` and :meth:`operation`.
+    """
+
+    def __init__(
+        self, database: Database, clock: Clock, events: Events, refusals: Refusals, hubs: Hubs
+    ) -> None:
+        self._database, self._clock, self._events = database, clock, events
+        self._refusals, self._hubs = refusals, hubs
+        self.id_scope = setting(database, "id_scope", new_id_scope)
+        self.certificates = CaCertificates(SERVICE, database, clock, events, refusals)
+        self.enrollment_groups = EnrollmentGroups(database, clock, events)
+        self.registrations = Registrations(database)
+
+    def connect(self, caller: Caller, client_id: str) -> None:
+        """What is asked of an MQTT client before it may speak at all. Raises ServiceRefusal.
+
+        The chain is not judged yet: Azure answers that to the registration itself.
+        """
+        if not caller.presented.chain:
+            raise self._refuse(caller, codes.UNAUTHORIZED, no_certificate(caller.registration_id))
+        if client_id.lower() != caller.registration_id.lower():
+            check = failed(
+                _CLIENT_ID,
+                caller.registration_id,
+                f"the client ID is {client_id!r}, the user name says {caller.registration_id!r}",
+                "use the registration ID as MQTT client ID",
+            )
+            raise self._refuse(caller, codes.UNAUTHORIZED, check)
+
+    def register(self, caller: Caller) -> Registration:
+        """Attests the device and assigns it to a hub, where it gets an identity.
+
+        Raises ServiceRefusal.
+        """
+        self._check_scope(caller)
+        attested = attest(
+            caller.registration_id,
+            caller.presented,
+            self.certificates.verified(),
+            self.enrollment_groups,
+            self._clock.now(),
+        )
+        if attested.refusal or attested.group is None:
+            raise self._turn_away(caller, attested)
+        registration = self._assign(caller, attested.group, self._allocate(caller))
+        self._events.record(
+            SERVICE,
+            "assigned",
+            f"{caller.registration_id} was assigned to {registration.assigned_hub} "
+            f"through enrollment group {attested.group.id!r}",
+            device=caller.registration_id,
+        )
+        return registration
+
+    def operation(self, caller: Caller, operation_id: str) -> Registration:
+        """The state of an earlier registration, for its own device. Raises ServiceRefusal."""
+        self._check_scope(caller)
+        own = own_certificate(caller.registration_id, caller.presented)
+        if first_failure(own):
+            raise self._refuse(caller, codes.UNAUTHORIZED, *own)
+        found = self.registrations.by_operation(caller.registration_id, operation_id)
+        if found is None:
+            check = failed(
+                "the operation is known",
+                caller.registration_id,
+                f"no registration of this device has the operation ID {operation_id!r}",
+                "register again: an operation ID is good until the next registration",
+            )
+            raise self._refuse(caller, codes.NO_SUCH_OPERATION, check)
+        return found
+
+    def refuse_request(self, caller: Caller, why: str, cure: str) -> ServiceRefusal:
+        """The answer to a request that could not be understood."""
+        check = failed("the request can be read", caller.registration_id, why, cure)
+        return self._refuse(caller, codes.BAD_REQUEST, check)
+
+    def _check_scope(self, caller: Caller) -> None:
+        if caller.id_scope != self.id_scope:
+            check = failed(
+                _ID_SCOPE,
+                caller.registration_id,
+                f"the device names {caller.id_scope!r}, this service has {self.id_scope!r}",
+                f"configure the device with the ID scope {self.id_scope}",
+            )
+            raise self._refuse(caller, codes.UNAUTHORIZED, check)
+
+    def _allocate(self, caller: Caller) -> Hub:
+        """Evenly and stably: the same device falls to the same hub each time."""
+        hubs = list(self._hubs)
+        if not hubs:
+            check = failed(_HUB, caller.registration_id, "no hub is linked", "link a hub")
+            raise self._refuse(caller, codes.NO_HUB, check)
+        return hubs[zlib.crc32(caller.registration_id.lower().encode()) % len(hubs)]
+
+    def _assign(self, caller: Caller, group: EnrollmentGroup, hub: Hub) -> Registration:
+        """Identity, record and what was presented, in one transaction: all of it or nothing."""
+        now = self._clock.now()
+        with self._database.write() as session:
+            hub.provision(session, caller.registration_id, caller.presented, now)
+            row = assign(
+                session, caller.registration_id, group.id, hub.host_name, _operation_id(), now
+            )
+            self._remember(session, caller, accepted=True)
+        return row
+
+    def _turn_away(self, caller: Caller, attested: Attested) -> ServiceRefusal:
+        with self._database.write() as session:
+            self._remember(session, caller, accepted=False)
+        return self._refuse(caller, attested.refusal or codes.UNAUTHORIZED, *attested.checks)
+
+    def _remember(self, session: Session, caller: Caller, *, accepted: bool) -> None:
+        now, device = self._clock.now(), caller.registration_id
+        presentations.keep(session, SERVICE, device, now, caller.presented, accepted)
+
+    def _refuse(self, caller: Caller, error: AzureError, *checks: Check) -> ServiceRefusal:
+        return self._refusals.refuse(
+            SERVICE, caller.registration_id, error, checks, caller.presented
+        )
+
+
+def _operation_id() -> str:
+    """The form that DPS gives it: a digit, 16 hex digits, a GUID."""
+    return f"5.{secrets.token_hex(8)}.{uuid.uuid4()}"

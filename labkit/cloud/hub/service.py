@@ -1,0 +1,190 @@
+"""IoT Hub as its callers know it: identities, telemetry, twins. Sockets are elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from labkit.clock import Clock
+from labkit.cloud import codes, presentations
+from labkit.cloud.hub.authentication import authenticate
+from labkit.cloud.hub.tables import DeviceIdentity, HubRow, Message, Twin
+from labkit.cloud.presented import Presented
+from labkit.cloud.refusals import Refusals
+from labkit.cloud.store import new_etag
+from labkit.database import Database
+from labkit.errors import LabError, NotFound, ServiceRefusal
+from labkit.events import Events
+from labkit.pki import chain
+from labkit.trace import failed, first_failure
+
+DOMAIN = "azure-devices.net"
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{1,48}[A-Za-z0-9])")
+
+
+class Hub:
+    """One IoT hub. ``host_name`` is its public name, ``name`` the first label of that."""
+
+    def __init__(
+        self, name: str, database: Database, clock: Clock, events: Events, refusals: Refusals
+    ) -> None:
+        self.name, self.host_name = name, f"{name}.{DOMAIN}"
+        self._database, self._clock = database, clock
+        self._events, self._refusals = events, refusals
+
+    def __repr__(self) -> str:
+        return f"<IoT hub {self.name!r}: {len(self.devices())} device identities>"
+
+    def connect(self, device_id: str, client_id: str, presented: Presented) -> None:
+        """Authenticates a device that wants to connect. Raises ServiceRefusal (CONNACK 5)."""
+        now, identity = self._clock.now(), self._identity(device_id)
+        checks = authenticate(self.name, device_id, client_id, presented, identity, now)
+        accepted = first_failure(checks) is None
+        with self._database.write() as session:
+            presentations.keep(session, self.name, device_id, now, presented, accepted)
+        if not accepted:
+            raise self._refusals.refuse("hub", device_id, codes.HUB_UNAUTHORIZED, checks, presented)
+        self._events.record("hub", "connected", f"{device_id} connected to {self.name}")
+
+    def disconnected(self, device_id: str) -> None:
+        self._events.record("hub", "disconnected", f"{device_id} left {self.name}")
+
+    def provision(
+        self, session: Session, device_id: str, presented: Presented, now: datetime
+    ) -> None:
+        """Creates the identity of a device that DPS assigns here, or renews its credential.
+
+        The leaf's thumbprint is the credential: the hub needs no CA for it.
+        """
+        assert presented.leaf is not None, "DPS attests a certificate before it assigns"
+        thumbprint = chain.thumbprint(presented.leaf)
+        row = session.get(DeviceIdentity, (self.name, device_id))
+        if row is None:
+            session.add(DeviceIdentity(self.name, device_id, thumbprint, now, new_etag()))
+            session.add(Twin(self.name, device_id, {}, {}))
+        elif row.thumbprint != thumbprint:
+            row.thumbprint, row.etag = thumbprint, new_etag()
+
+    def receive(
+        self,
+        device_id: str,
+        body: bytes,
+        properties: Mapping[str, str],
+        system: Mapping[str, str],
+    ) -> None:
+        """Keeps a telemetry message; it is on disk when this returns."""
+        now = self._clock.now()
+        with self._database.write() as session:
+            session.add(Message(self.name, device_id, now, body, dict(properties), dict(system)))
+        self._events.record(
+            "hub", "telemetry", f"{device_id} sent {len(body)} bytes of telemetry to {self.name}"
+        )
+
+    def messages(self, device_id: str = "") -> list[Message]:
+        """The telemetry that was kept, oldest first; of one device where it is named."""
+        query = select(Message).where(Message.hub == self.name).order_by(Message.number)
+        if device_id:
+            query = query.where(Message.device_id == device_id)
+        with self._database.read() as session:
+            return list(session.scalars(query))
+
+    def device(self, device_id: str) -> DeviceIdentity:
+        """The identity of a device. IDs are compared with regard to case. Raises NotFound."""
+        found = self._identity(device_id)
+        if found is None:
+            known = ", ".join(d.device_id for d in self.devices()) or "none yet"
+            raise NotFound(
+                f"{self.name} has no device {device_id!r}", found=f"device identities: {known}"
+            )
+        return found
+
+    def devices(self) -> list[DeviceIdentity]:
+        query = select(DeviceIdentity).where(DeviceIdentity.hub == self.name)
+        with self._database.read() as session:
+            return list(session.scalars(query.order_by(DeviceIdentity.device_id)))
+
+    def twin(self, device_id: str) -> Twin:
+        """Raises NotFound."""
+        with self._database.read() as session:
+            row = session.get(Twin, (self.name, device_id))
+        if row is None:
+            raise NotFound(f"{self.name} has no twin of {device_id!r}")
+        return row
+
+    def report(self, device_id: str, patch: Mapping[str, Any]) -> int:
+        """Merges a patch into the reported properties and returns their new version.
+
+        A null takes a property away (JSON merge patch, RFC 7396).
+        """
+        with self._database.write() as session:
+            row = session.get_one(Twin, (self.name, device_id))
+            row.reported = merged(row.reported, patch)
+            row.reported_version += 1
+            return row.reported_version
+
+    def refuse_request(self, device_id: str, why: str, cure: str) -> ServiceRefusal:
+        """The answer to a request that could not be understood."""
+        check = failed("the request can be read", device_id, why, cure)
+        return self._refusals.refuse("hub", device_id, codes.BAD_REQUEST, (check,))
+
+    def _identity(self, device_id: str) -> DeviceIdentity | None:
+        with self._database.read() as session:
+            return session.get(DeviceIdentity, (self.name, device_id))
+
+
+class Hubs:
+    """The hubs of one lab, in the order of their names."""
+
+    def __init__(
+        self, database: Database, clock: Clock, events: Events, refusals: Refusals
+    ) -> None:
+        self._database, self._clock = database, clock
+        self._events, self._refusals = events, refusals
+
+    def add(self, name: str) -> Hub:
+        """A hub linked to DPS, made when absent. ``name`` with or without its domain."""
+        label = name.removesuffix(f".{DOMAIN}").lower()
+        if not _NAME.fullmatch(label):
+            raise LabError(
+                f"{name!r} cannot be the name of a hub",
+                expected="3 to 50 letters, digits and dashes, no dash at the ends",
+            )
+        with self._database.write() as session:
+            session.merge(HubRow(label))
+        return self._hub(label)
+
+    def get(self, name: str) -> Hub:
+        """The hub of this name, with or without its domain. Raises NotFound."""
+        label = name.removesuffix(f".{DOMAIN}").lower()
+        if label not in self._names():
+            raise NotFound(f"There is no hub {name!r}", found=f"hubs: {', '.join(self._names())}")
+        return self._hub(label)
+
+    def __iter__(self) -> Iterator[Hub]:
+        return (self._hub(name) for name in self._names())
+
+    def _names(self) -> list[str]:
+        with self._database.read() as session:
+            return list(session.scalars(select(HubRow.name).order_by(HubRow.name)))
+
+    def _hub(self, name: str) -> Hub:
+        return Hub(name, self._database, self._clock, self._events, self._refusals)
+
+
+def merged(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON merge patch (RFC 7396): objects are merged, null takes away, all else replaces."""
+    result = dict(base)
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        elif isinstance(value, dict):
+            below = result.get(name)
+            result[name] = merged(below if isinstance(below, dict) else {}, value)
+        else:
+            result[name] = value
+    return result

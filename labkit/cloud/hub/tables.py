@@ -1,0 +1,71 @@
+"""What a hub remembers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from labkit.cloud.store import Base
+
+
+class HubRow(Base):
+    __tablename__ = "hub"
+    name: Mapped[str] = mapped_column(primary_key=True)
+
+
+class DeviceIdentity(Base):
+    """A device as the hub knows it: by the thumbprint of its certificate (SHA-256, hex)."""
+
+    __tablename__ = "device_identity"
+    hub: Mapped[str] = mapped_column(primary_key=True)
+    device_id: Mapped[str] = mapped_column(primary_key=True)
+    thumbprint: Mapped[str]
+    created: Mapped[datetime]
+    etag: Mapped[str]
+    enabled: Mapped[bool] = mapped_column(default=True)
+
+    def __repr__(self) -> str:
+        state = "enabled" if self.enabled else "disabled"
+        return f"<Device identity {self.device_id!r} in {self.hub}, {state}>"
+
+
+class Message(Base):
+    """One telemetry message. ``properties`` are the application's, ``system`` the hub's."""
+
+    __tablename__ = "message"
+    number: Mapped[int] = mapped_column(primary_key=True, init=False)
+    hub: Mapped[str] = mapped_column(index=True)
+    device_id: Mapped[str]
+    at: Mapped[datetime]
+    body: Mapped[bytes]
+    properties: Mapped[dict[str, Any]]
+    system: Mapped[dict[str, Any]]
+
+    @property
+    def text(self) -> str:
+        """The body as text; bytes that are no UTF-8 are shown as replacement characters."""
+        return self.body.decode(errors="replace")
+
+    def __repr__(self) -> str:
+        return f"<Message from {self.device_id}: {self.text}>"
+
+
+class Twin(Base):
+    """A device twin's two halves, each with a version that counts its changes from 1."""
+
+    __tablename__ = "twin"
+    hub: Mapped[str] = mapped_column(primary_key=True)
+    device_id: Mapped[str] = mapped_column(primary_key=True)
+    desired: Mapped[dict[str, Any]]
+    reported: Mapped[dict[str, Any]]
+    desired_version: Mapped[int] = mapped_column(default=1)
+    reported_version: Mapped[int] = mapped_column(default=1)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a device reads it."""
+        return {
+            "desired": {**self.desired, "$version": self.desired_version},
+            "reported": {**self.reported, "$version": self.reported_version},
+        }

@@ -1,0 +1,53 @@
+"""What the cloud remembers: one database for DPS and every hub of a lab."""
+
+from __future__ import annotations
+
+import secrets
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
+
+from labkit.database import COLUMN_TYPES, Database
+
+
+class Base(MappedAsDataclass, DeclarativeBase):
+    """Each service declares its own tables on it, beside the code that uses them."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        **COLUMN_TYPES,
+        dict[str, Any]: JSON,
+        list[Any]: JSON,
+    }
+
+
+class _Setting(Base):
+    __tablename__ = "setting"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]
+
+
+def setting(database: Database, name: str, make: Callable[[], str]) -> str:
+    """The value kept under ``name``; made once in the life of a workspace."""
+    with database.write() as session:
+        row = session.get(_Setting, name)
+        if row is None:
+            row = _Setting(name, make())
+            session.add(row)
+        return row.value
+
+
+def new_id_scope() -> str:
+    """``0ne`` and eight hex digits, as DPS hands them out."""
+    return f"0ne{secrets.token_hex(4).upper()}"
+
+
+def new_sas_key() -> str:
+    """256 random bits in base64, the form of a shared access key."""
+    return b64encode(secrets.token_bytes(32)).decode()
+
+
+def new_etag() -> str:
+    return secrets.token_hex(8)

@@ -1,0 +1,91 @@
+"""SQLite, opened the one way that the lab uses it.
+
+A write takes SQLite's write lock at its start, so that what it read stays true until it
+commits. Committed is durable across ``kill -9`` (write-ahead log, synchronous NORMAL); a
+power cut may cost the last commits but never the file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, DateTime, Dialect, MetaData, TypeDecorator, create_engine, event
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import Session
+
+from labkit.errors import WorkspaceError
+
+_BUSY_MILLISECONDS = 10_000
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment with its zone. SQLite has none: stored as UTC, read as UTC."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value and value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value and value.replace(tzinfo=UTC)
+
+
+COLUMN_TYPES = {datetime: UtcDateTime}
+"""For the ``type_annotation_map`` of every declarative base."""
+
+
+class Database:
+    """One SQLite file with the tables of ``metadata``, made when absent (mode 0600)."""
+
+    def __init__(self, path: Path, metadata: MetaData) -> None:
+        path.touch(mode=0o600)
+        self._engine = create_engine(f"sqlite:///{path}")
+        event.listen(self._engine, "connect", _configure)
+        event.listen(self._engine, "begin", _begin)
+        self._writing = self._engine.execution_options(labkit_begin="BEGIN IMMEDIATE")
+        try:
+            with self._writing.begin() as connection:
+                metadata.create_all(connection)
+        except DatabaseError as error:
+            raise WorkspaceError(
+                f"{path} cannot be used",
+                expected="an SQLite database of the lab",
+                found=str(error.orig),
+                cure=f"move {os.fspath(path.parent)} away, or open the lab with fresh=True",
+            ) from error
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A consistent view. What it hands out stays usable after it ends."""
+        with Session(self._engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Commits at its end, or takes everything back when it ends in an exception."""
+        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _configure(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # begin is ours: see _begin
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = NORMAL",
+        "foreign_keys = ON",
+        f"busy_timeout = {_BUSY_MILLISECONDS}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("labkit_begin", "BEGIN"))

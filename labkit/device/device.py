@@ -1,0 +1,143 @@
+"""A Smart-X-Widget: a key in its token, a chain in its flash, and the firmware around them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cryptography import x509
+
+from labkit.device.flash import Flash
+from labkit.device.network import Network
+from labkit.errors import BadCertificate, ConnectionFailed
+from labkit.events import Events
+from labkit.pki import chain
+from labkit.pki.identity import Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What DPS told the device. ``hub`` is a host name."""
+
+    hub: str
+    device_id: str
+    status: str
+    substatus: str
+
+
+class Device:
+    """One device. It reaches the cloud over the network and in no other way.
+
+    ``network`` is asked when it is needed: a lab that was opened again has new addresses.
+    """
+
+    def __init__(
+        self, identity: Identity, flash: Flash, network: Callable[[], Network], events: Events
+    ) -> None:
+        self.name = identity.name
+        self.key = identity.key
+        self._flash, self._network, self._events = flash, network, events
+        self._client: Any = None
+        if not flash.chain:
+            flash.install(identity.chain)
+
+    def __repr__(self) -> str:
+        return f"<Device {self.name!r}, key in its own token, sends {chain.names(self.chain)}>"
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        return self.chain[0]
+
+    @property
+    def chain(self) -> list[x509.Certificate]:
+        """What it sends in TLS: its own certificate first, then what is installed behind it."""
+        return self._flash.chain
+
+    def install_chain(self, certificates: Sequence[x509.Certificate]) -> None:
+        """Replaces the chain in flash, as a firmware update would. The key stays.
+
+        Raises BadCertificate unless the first certificate is for this device's own key.
+        """
+        if not certificates or certificates[0].public_key() != self.key.public_key():
+            raise BadCertificate(
+                f"This chain does not belong to {self.name}",
+                expected="first the certificate for the key in the device's token",
+                found=chain.names(certificates),
+                cure="put the device's own certificate first, then its issuers",
+            )
+        self._flash.install(certificates)
+        self._record("installed", f"installed a chain of {len(certificates)}")
+
+    @property
+    def assignment(self) -> Assignment | None:
+        """What DPS said last; kept in flash across restarts."""
+        kept = self._flash.state.get("assignment")
+        return Assignment(**kept) if kept else None
+
+    def provision(self) -> Assignment:
+        """Registers with DPS and remembers the hub. Raises ProvisioningFailed."""
+        from labkit.device import sdk  # the SDK is slow to import, and a lab opens without it
+
+        self._record("provision", f"asks DPS to provision it, sending {chain.names(self.chain)}")
+        result = sdk.register(self._network(), self.name, self._identity(sdk))
+        state = result.registration_state
+        assigned = Assignment(state.assigned_hub, state.device_id, result.status, state.sub_status)
+        self._flash.remember({**self._flash.state, "assignment": asdict(assigned)})
+        self._record("provisioned", f"was assigned to {assigned.hub}")
+        return assigned
+
+    def connect(self) -> Device:
+        """Connects to the hub that DPS assigned. Raises ConnectionFailed."""
+        from labkit.device import sdk
+
+        if self._client is not None and self._client.connected:
+            return self
+        self.disconnect()
+        assigned = self.assignment
+        if assigned is None:
+            raise ConnectionFailed(
+                f"{self.name} has no hub yet",
+                expected="an assignment by DPS",
+                cure=f"provision it first: lab.device({self.name!r}).provision()",
+            )
+        identity = self._identity(sdk)
+        self._client = sdk.connect(self._network(), assigned.hub, assigned.device_id, identity)
+        self._record("connected", f"connected to {assigned.hub}")
+        return self
+
+    def send(self, body: Any, **properties: str) -> None:
+        """Sends telemetry: anything that JSON can carry. Returns once the hub has acknowledged."""
+        from labkit.device import sdk
+
+        self._connected().send_message(sdk.message(json.dumps(body), properties))
+        self._record("sent", f"sent {json.dumps(body)}")
+
+    def twin(self) -> dict[str, Any]:
+        """Its twin, as the hub has it: ``{"desired": {...}, "reported": {...}}``."""
+        twin: dict[str, Any] = self._connected().get_twin()
+        return twin
+
+    def report(self, **properties: Any) -> None:
+        """Sets reported properties of its twin."""
+        self._connected().patch_twin_reported_properties(properties)
+
+    def disconnect(self) -> None:
+        """Leaves the hub. Harmless when it is not connected."""
+        if self._client is not None:
+            self._client.shutdown()
+            self._client = None
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            raise ConnectionFailed(
+                f"{self.name} is not connected", cure="connect it first: widget.connect()"
+            )
+        return self._client
+
+    def _identity(self, sdk: Any) -> Any:
+        return sdk.TokenX509(self._flash.chain_file, self.key)
+
+    def _record(self, kind: str, text: str) -> None:
+        self._events.record("device", kind, f"{self.name} {text}", device=self.name)

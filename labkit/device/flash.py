@@ -1,0 +1,51 @@
+"""A device's flash memory: a folder with its certificate chain and what it learned. No key."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from cryptography import x509
+
+from labkit.pki import chain
+
+
+class Flash:
+    """``chain_file`` is what the device sends in TLS: PEM, its own certificate first."""
+
+    def __init__(self, directory: Path, device: str) -> None:
+        self._directory = directory / quote(device, safe="")
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.chain_file = self._directory / "chain.pem"
+        self._state_file = self._directory / "state.json"
+
+    @property
+    def chain(self) -> list[x509.Certificate]:
+        """Empty while nothing is installed."""
+        if not self.chain_file.exists():
+            return []
+        return chain.read_certificates(self.chain_file.read_bytes())
+
+    def install(self, certificates: Sequence[x509.Certificate]) -> None:
+        _write(self.chain_file, chain.to_pem(certificates))
+
+    @property
+    def state(self) -> dict[str, Any]:
+        if not self._state_file.exists():
+            return {}
+        found: dict[str, Any] = json.loads(self._state_file.read_text())
+        return found
+
+    def remember(self, state: dict[str, Any]) -> None:
+        _write(self._state_file, json.dumps(state))
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all: a device may lose power at any time."""
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    os.replace(part, path)

@@ -1,0 +1,18 @@
+"""All that a device knows of the cloud: where to dial, and whom to trust there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What the manufacturer writes into a device's configuration.
+
+    ``address`` is dialled for DPS and, as gateway, for the hub that DPS assigns; ``id_scope``
+    names the provisioning service; ``server_roots`` (PEM) are trusted to vouch for servers.
+    """
+
+    address: str
+    id_scope: str
+    server_roots: str

@@ -1,0 +1,178 @@
+"""Microsoft's azure-iot-device, unmodified but for one seam: the TLS key is in a token.
+
+The SDK reads a private key from a file. Ours is in no file. So where it has built its own TLS
+context (its own checks of the server, its own ciphers), and only for an identity of this
+module, the key in the token is put in place of the file.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import sslcontext
+from azure.iot.device import (
+    X509,
+    IoTHubDeviceClient,
+    Message,
+    ProvisioningDeviceClient,
+    exceptions,
+)
+from azure.iot.device.common import http_transport, mqtt_transport
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from labkit.device.network import Network
+from labkit.errors import ConnectionFailed, ProvisioningFailed
+from labkit.hsm import TokenEcKey, TokenKey
+from labkit.pki import chain
+
+_HASHES: dict[str, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {
+    "sha256": hashes.SHA256,
+    "sha384": hashes.SHA384,
+    "sha512": hashes.SHA512,
+}
+_SHUTDOWN_SECONDS = 5.0
+
+# Without a handler of their own, the SDK's warnings land in a notebook's output.
+for _name in ("azure.iot.device", "paho"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+
+
+class TokenX509(X509):
+    """The SDK's X509 for a chain in a file and a key in a token."""
+
+    def __init__(self, chain_file: Path, key: TokenKey) -> None:
+        super().__init__(cert_file=str(chain_file), key_file="")  # type: ignore[no-untyped-call]
+        self._key = key
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        found = chain.read_certificates(Path(self.certificate_file).read_bytes())
+        ders = [certificate.public_bytes(Encoding.DER) for certificate in found]
+        identity = sslcontext.Identity(ders[0], _Signer(self._key), tuple(ders[1:]))
+        sslcontext.load_identity(context, identity)
+
+
+class _Signer:
+    """Lets OpenSSL have a handshake's digest signed inside the token."""
+
+    def __init__(self, key: TokenKey) -> None:
+        self._key = key
+
+    def sign(
+        self,
+        digest: bytes,
+        *,
+        hash: str,
+        padding: sslcontext.Padding | None = None,
+        salt_length: int | None = None,
+    ) -> bytes:
+        prehashed = Prehashed(_HASHES[hash]())
+        if isinstance(self._key, TokenEcKey):
+            return self._key.sign(digest, ec.ECDSA(prehashed))
+        return self._key.sign(digest, _rsa_padding(hash, padding, salt_length), prehashed)
+
+
+def _rsa_padding(
+    hash_name: str, wanted: sslcontext.Padding | None, salt_length: int | None
+) -> padding.AsymmetricPadding:
+    if wanted is not sslcontext.Padding.PSS:
+        return padding.PKCS1v15()
+    mask = padding.MGF1(_HASHES[hash_name]())
+    return padding.PSS(mask, salt_length or padding.PSS.DIGEST_LENGTH)
+
+
+def _seam(transport: Any) -> None:
+    """Teaches one of the SDK's transports to take a key from a token."""
+    original: Callable[[Any], ssl.SSLContext] = transport._create_ssl_context
+
+    def create(self: Any) -> ssl.SSLContext:
+        identity = self._x509_cert
+        if not isinstance(identity, TokenX509):
+            return original(self)
+        self._x509_cert = None
+        try:
+            context = original(self)
+        finally:
+            self._x509_cert = identity
+        identity.load_into(context)
+        return context
+
+    transport._create_ssl_context = create
+
+
+_seam(mqtt_transport.MQTTTransport)
+_seam(http_transport.HTTPTransport)
+
+
+def register(network: Network, registration_id: str, identity: TokenX509) -> Any:
+    """Registers with DPS and returns the SDK's RegistrationResult. Raises ProvisioningFailed."""
+    client = ProvisioningDeviceClient.create_from_x509_certificate(
+        provisioning_host=network.address,
+        registration_id=registration_id,
+        id_scope=network.id_scope,
+        x509=identity,
+        server_verification_cert=network.server_roots,
+    )
+    try:
+        result = client.register()
+    except (exceptions.ClientError, exceptions.OperationTimeout) as error:
+        _shut_down(client)
+        raise ProvisioningFailed(
+            f"DPS did not provision {registration_id}",
+            found=_in_words(error),
+            cure="a device learns no more than that; the lab can say why: lab.explain()",
+        ) from error
+    return result
+
+
+def _shut_down(client: Any) -> None:
+    """The SDK shuts a provisioning client down on success only: a refused one would go on
+    reconnecting from a thread that outlives the notebook."""
+    done = threading.Event()
+    client._pipeline.shutdown(callback=lambda **_: done.set())
+    done.wait(_SHUTDOWN_SECONDS)
+
+
+def connect(network: Network, hub: str, device_id: str, identity: TokenX509) -> Any:
+    """A connected IoTHubDeviceClient. Raises ConnectionFailed."""
+    client = IoTHubDeviceClient.create_from_x509_certificate(
+        x509=identity,
+        hostname=hub,
+        device_id=device_id,
+        gateway_hostname=network.address,
+        server_verification_cert=network.server_roots,
+    )
+    try:
+        client.connect()
+    except (exceptions.ClientError, exceptions.OperationTimeout) as error:
+        client.shutdown()
+        raise ConnectionFailed(
+            f"{hub} did not take {device_id}",
+            found=_in_words(error),
+            cure="a device learns no more than that; the lab can say why: lab.explain()",
+        ) from error
+    return client
+
+
+def message(body: str, properties: dict[str, str]) -> Message:
+    """A telemetry message that says it is JSON in UTF-8."""
+    made = Message(body, content_encoding="utf-8", content_type="application/json")  # type: ignore[no-untyped-call]
+    made.custom_properties.update(properties)
+    return made
+
+
+def _in_words(error: BaseException) -> str:
+    """The SDK's error and what it came from, in one line."""
+    parts, at = [], error
+    while at is not None:
+        text = str(at).strip().split("\n")[0]
+        parts.append(f"{type(at).__name__}: {text}" if text else type(at).__name__)
+        at = at.__cause__  # type: ignore[assignment]
+    return ", from ".join(dict.fromkeys(parts))

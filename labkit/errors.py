@@ -1,0 +1,101 @@
+"""One family of errors. Each says what was expected, what was found, and what would cure it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from labkit.trace import Check, first_failure
+
+
+class LabError(Exception):
+    """Something that a user of the lab can understand and mend.
+
+    ``expected``, ``found`` and ``cure`` are whole phrases; each may be empty where
+    the message alone says it.
+    """
+
+    def __init__(
+        self, message: str, *, expected: str = "", found: str = "", cure: str = ""
+    ) -> None:
+        self.message, self.expected, self.found, self.cure = message, expected, found, cure
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        parts = (("Expected", self.expected), ("Found", self.found), ("Cure", self.cure))
+        return "\n".join([self.message, *(f"  {name}: {text}" for name, text in parts if text)])
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of a traceback: a trainee needs the words, not our frames."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class SoftHsmMissing(LabError):
+    """The PKCS#11 library of SoftHSM could not be found or loaded."""
+
+
+class TokenError(LabError):
+    """A token or a key in it is not there, is closed, or refuses the operation."""
+
+
+class WorkspaceError(LabError):
+    """A workspace cannot be opened: in use by another process, unreadable, or not a workspace."""
+
+
+class PortTaken(LabError):
+    """A port that the lab must listen on belongs to somebody else."""
+
+
+class Conflict(LabError):
+    """A thing of this name exists already, and is not the same thing."""
+
+
+class NotFound(LabError):
+    """No thing of this name exists."""
+
+
+class BadCertificate(LabError):
+    """Bytes that are not the certificate, request or chain that was wanted."""
+
+
+class BadRequest(LabError):
+    """A certificate signing request that an authority does not sign, and why."""
+
+
+class ProvisioningFailed(LabError):
+    """What a device learns when provisioning fails: no more than the network told it."""
+
+
+class ConnectionFailed(LabError):
+    """What a device learns when the hub does not take it, or TLS fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class AzureError:
+    """The part of a refusal that goes over the wire, exactly as Azure says it.
+
+    ``status`` is the HTTP status (100-599), ``code`` Azure's six digits or an
+    ``IH`` code, ``message`` Azure's own text.
+    """
+
+    status: int
+    code: int | str
+    message: str
+
+
+class ServiceRefusal(LabError):
+    """A cloud service said no: Azure's bare answer, and beside it the trace that explains it.
+
+    ``tracking_id`` is the GUID under which ``lab.explain`` finds the trace again;
+    ``checks`` are in the order in which they were made.
+    """
+
+    def __init__(
+        self, error: AzureError, checks: tuple[Check, ...] = (), *, tracking_id: str = ""
+    ) -> None:
+        self.error, self.checks, self.tracking_id = error, checks, tracking_id
+        failed = first_failure(checks)
+        super().__init__(
+            f"{error.status} {error.code}: {error.message}",
+            found=failed.why if failed else "",
+            cure=" Or: ".join(failed.cures) if failed else "",
+        )

@@ -1,0 +1,112 @@
+"""A refusal, told: what Azure says, what it looked at, and what would cure it."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from labkit.cloud.refusals import Refusal
+from labkit.pki import chain
+from labkit.trace import Check, Outcome
+
+_MARK = {Outcome.PASSED: "✓", Outcome.FAILED: "✗", Outcome.NOT_REACHED: "·"}
+_COLOUR = {Outcome.PASSED: "#007a58", Outcome.FAILED: "#b34700", Outcome.NOT_REACHED: "#6b6b6b"}
+_WIDTH = 96
+
+
+class Explanation:
+    """The trace of one refusal. Shows itself in a notebook; ``str()`` gives it as text.
+
+    Tracking ID and time are attributes and not part of the text: they differ at every run.
+    """
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        self.tracking_id, self.at = refusal.tracking_id, refusal.at
+        self.checks = refusal.checks
+
+    @property
+    def failure(self) -> Check | None:
+        """The check that decided."""
+        return next((check for check in self.checks if check.failed), None)
+
+    @property
+    def cures(self) -> tuple[str, ...]:
+        """Ways to mend it; any one suffices."""
+        return self.failure.cures if self.failure else ()
+
+    @property
+    def answer(self) -> str:
+        """All that Azure says."""
+        return f"{self.refusal.status} {self.refusal.code}: {self.refusal.message}"
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/plain": str(self), "text/html": self._html()}
+
+    def _lines(self) -> Iterator[str]:
+        yield f"{self._who()} was refused. Azure says only:"
+        yield f"    {self.answer}"
+        yield f"It sent: {self._sent()}"
+        yield "What was checked, in order:"
+        for check in self.checks:
+            yield f"  {_MARK[check.outcome]} {check.name}"
+            if check.outcome is not Outcome.NOT_REACHED:
+                yield _indented(f"{check.about}: {check.why}")
+        if self.cures:
+            yield "What cures it" + (" (any one):" if len(self.cures) > 1 else ":")
+            for number, cure in enumerate(self.cures, 1):
+                yield _indented(f"{number}. {cure}", "  ")
+        if self.failure and self.failure.source:
+            yield f"See: {self.failure.source}"
+
+    def _who(self) -> str:
+        service = {"dps": "DPS", "hub": "IoT Hub"}.get(self.refusal.service, self.refusal.service)
+        return f"{self.refusal.device or 'A client'} at {service}"
+
+    def _sent(self) -> str:
+        return chain.names(self.refusal.chain) if self.refusal.chain else "no certificate"
+
+    def _html(self) -> str:
+        e = html.escape
+        rows = "".join(map(_row, self.checks))
+        cures = "".join(f"<li>{e(cure)}</li>" for cure in self.cures)
+        heading = "Any one of these cures it" if len(self.cures) > 1 else "This cures it"
+        source = f"<p><small>{e(self.failure.source)}</small></p>" if self.failure else ""
+        return (
+            f"<div><p><b>{e(self._who())} was refused.</b> Azure says only "
+            f"<code>{e(self.answer)}</code><br>It sent: {e(self._sent())}</p>"
+            f'<ol style="list-style:none;padding-left:0">{rows}</ol>'
+            + (f"<p><b>{heading}:</b></p><ol>{cures}</ol>{source}" if cures else "")
+            + "</div>"
+        )
+
+
+def _row(check: Check) -> str:
+    e = html.escape
+    mark, colour = _MARK[check.outcome], _COLOUR[check.outcome]
+    detail = "" if check.outcome is Outcome.NOT_REACHED else f"{e(check.about)}: {e(check.why)}"
+    weight = "600" if check.failed else "400"
+    return (
+        f'<li style="border-left:4px solid {colour};padding:2px 10px;margin:3px 0;'
+        f'font-weight:{weight}">{mark} {e(check.name)} '
+        f"<small>({check.outcome})</small><br><small>{detail}</small></li>"
+    )
+
+
+def _indented(text: str, indent: str = "      ") -> str:
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent + "   ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )

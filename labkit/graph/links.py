@@ -1,0 +1,289 @@
+"""The lines between the boxes: straight where two things stand on one line, else orthogonal.
+
+Every gutter between two lanes has channels for the vertical pieces, and every side of a box has
+ports for the ends, so that no two links lie on each other. A box is drawn over the lines: no line
+ever crosses a text.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from labkit.graph.blocks import FOLD_HEAD, Joint, Point, Rect
+from labkit.graph.family import Family
+from labkit.graph.kinds import Board, Edge, EdgeKind
+from labkit.graph.metrics import SMALL, fit
+from labkit.graph.presented import SENT, Presented
+
+LinkKind = EdgeKind | Literal["presents", "stopped"]
+Groups = dict[tuple[str, str], list[Edge]]
+
+LANE_PAD: Final = 12
+GUTTER: Final = 56  # between two lanes; with their paddings, room for an arrow's word
+PORT_GAP: Final = 16
+CHANNELS: Final = (-3, 6, 15, 24, 33, 42)  # offsets into a gutter
+STOP: Final = LANE_PAD + GUTTER // 2  # where a connection that goes no further ends
+ENVELOPE: Final = "envelope"
+WORD_W: Final = 78
+VERBS: Final[Mapping[str, str]] = {
+    "signed": "signed",
+    "uploaded": "uploaded",
+    "names": "trusts",
+    "assigns": "assigns to",
+    "provisioned": "provisioned",
+    "knows": "knows",
+}
+BROKEN_VERBS: Final[Mapping[str, str]] = {"signed": "link missing", "provisioned": "refused"}
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A text on a link; ``x``, ``y`` is its baseline's start, middle or end."""
+
+    text: str
+    x: int
+    y: int
+    anchor: Literal["start", "middle", "end"]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One line: its corners up to the arrowhead, its words, and its cross if it is broken.
+
+    ``source`` and ``target`` are unit IDs in the direction of the verb.
+    """
+
+    kind: LinkKind
+    source: str
+    target: str
+    points: tuple[Point, ...]
+    words: tuple[Word, ...]
+    cross: Point | None = None
+
+
+class Router:
+    """Routes all links of a board over placed rectangles (units, envelope, passages)."""
+
+    def __init__(
+        self,
+        board: Board,
+        family: Family,
+        presented: Presented,
+        rects: Mapping[str, Rect],
+        lanes: Sequence[Rect],
+    ) -> None:
+        self._board, self._family, self._presented = board, family, presented
+        self._rects, self._lanes = rects, lanes
+        self._folds = family.folds
+        self._ports: dict[tuple[str, str], list[int]] = defaultdict(list)
+        self._used = [0, 0, 0]
+        self._spoken: list[list[int]] = [[], [], []]
+
+    def links(
+        self, joints: Iterable[Joint], passages: Mapping[tuple[str, str], str]
+    ) -> tuple[Link, ...]:
+        """Every link, in the order in which they are drawn."""
+        groups = self._grouped()
+        found = [self._joint(joint, groups) for joint in joints]
+        for pair, via in passages.items():
+            found += self._through(groups.pop(pair, []), *pair, via)
+        for (source, target), edges in groups.items():
+            found.append(self._plain(edges, source, target))
+        return tuple(found)
+
+    def _grouped(self) -> Groups:
+        groups: Groups = {}
+        for edge in self._board.edges:
+            pair = self._family.unit_of(edge.source), self._family.unit_of(edge.target)
+            groups.setdefault(pair, []).append(edge)
+        return groups
+
+    # --- inside a lane ---------------------------------------------------------------------
+
+    def _joint(self, joint: Joint, groups: Groups) -> Link:
+        pair, points = (joint.parent, joint.unit), joint.points
+        if pair not in groups and pair[::-1] in groups:
+            pair, points = pair[::-1], points[::-1]
+        edges = groups.pop(pair, [Edge(*pair, "knows", False, "")])
+        broken = any(edge.broken for edge in edges)
+        (x, top), (_, low) = joint.points[:2]
+        straight = len(points) == 2
+        texts = (" ".join(_texts(edges)),) if joint.named or broken else ()
+        y = (top + low) // 2 + 4 if straight else top + 15 if joint.named else low - 8
+        cross = (x, (top + low) // 2 if straight else low - 12) if broken else None
+        shift = 14 if cross and (straight or not joint.named) else 8
+        words = tuple(Word(text, x + shift, y, "start") for text in texts)
+        return Link(edges[0].kind, *pair, points, words, cross)
+
+    def _around(self, source: str, target: str) -> tuple[Point, ...]:
+        """Two units of one lane that are not parent and child: out into the gutter and back."""
+        a, b = self._rects[source], self._rects[target]
+        lane = self._lane(a)
+        side = "right" if lane == 0 else "left"
+        x = self._channel(0 if lane == 0 else lane - 1)
+        ya = self._port(source, side, self._wish(source))
+        yb = self._port(target, side, self._wish(target))
+        start, end = (a.right, b.right) if lane == 0 else (a.x, b.x)
+        return (start, ya), (x, ya), (x, yb), (end, yb)
+
+    # --- across the lanes ------------------------------------------------------------------
+
+    def _plain(self, edges: list[Edge], source: str, target: str) -> Link:
+        left, right = self._lane(self._rects[source]), self._lane(self._rects[target])
+        if left == right:
+            points = self._around(source, target)
+            return _link(edges, source, target, points, (), points[1:3])
+        points = self._across(source, target) if left < right else self._across(target, source)
+        texts = self._with_proof(edges)
+        words = self._words(texts, points, min(left, right), _broken(edges))
+        drawn = points if left < right else points[::-1]
+        return _link(edges, source, target, drawn, words, points[-2:])
+
+    def _through(self, edges: list[Edge], source: str, target: str, via: str) -> Iterator[Link]:
+        """Supply chain to hub, through the envelope or a passage of the lane between them."""
+        first = self._across(source, via)
+        if via == ENVELOPE:
+            yield self._presents(source, first)
+        if target:
+            last = self._across(via, target)
+            points = last if via == ENVELOPE else first[:-1] + last[1:]
+            words = self._words(_texts(edges), last, 1, _broken(edges))
+            yield _link(edges, via if via == ENVELOPE else source, target, points, words, last[-2:])
+        elif self._presented.stopped:
+            yield self._stopped()
+
+    def _presents(self, source: str, points: tuple[Point, ...]) -> Link:
+        sent = sum(slip.mark is SENT for slip in self._presented.slips)
+        all_ = sent + len(self._presented.missing)
+        count = f"sends {sent}" if sent == all_ else f"sends {sent} of {all_}"
+        texts = count, "certificate" if all_ == 1 else "certificates"
+        words = self._words(texts, points, 0, False)
+        return Link("presents", source, ENVELOPE, points, words)
+
+    def _stopped(self) -> Link:
+        rect = self._rects[ENVELOPE]
+        end = rect.right + STOP, rect.mid
+        points = (rect.right, rect.mid), end
+        return Link(
+            "stopped", ENVELOPE, "", points, self._words(("stops here",), points, 1, True), end
+        )
+
+    def _across(self, left: str, right: str) -> tuple[Point, ...]:
+        """From the right side of one unit to the left side of another one farther right."""
+        a, b = self._rects[left], self._rects[right]
+        low, high = (
+            max(a.y + _inset(a), b.y + _inset(b)),
+            min(a.bottom - _inset(a), b.bottom - _inset(b)),
+        )
+        wish = min(max(self._wish(left), low), high)
+        if low <= high and not self._blocked(a, wish):
+            y = self._free(wish, low, high, (left, "right"), (right, "left"))
+            return (a.right, y), (b.x, y)
+        x = self._channel(self._lane(b) - 1)
+        end = self._port(right, "left", self._wish(right))
+        start = self._port(left, "right", self._wish(left))
+        if not self._blocked(a, start):
+            return (a.right, start), (x, start), (x, end), (b.x, end)
+        out = a.right - 16
+        over, edge = (a.y - 9, a.y) if not self._blocked(a, a.y - 9) else (a.bottom + 9, a.bottom)
+        return (out, edge), (out, over), (x, over), (x, end), (b.x, end)
+
+    def _blocked(self, rect: Rect, y: int) -> bool:
+        """Whether another unit of its lane stands to the right of a rectangle at this height."""
+        lane = self._lane(rect)
+        return any(
+            other.x >= rect.right
+            and self._lane(other) == lane
+            and other.y - 3 <= y <= other.bottom + 3
+            for other in self._rects.values()
+        )
+
+    # --- ports, channels, words ------------------------------------------------------------
+
+    def _lane(self, rect: Rect) -> int:
+        return sum(rect.x >= lane.x for lane in self._lanes) - 1
+
+    def _wish(self, unit: str) -> int:
+        rect = self._rects[unit]
+        return rect.y + FOLD_HEAD // 2 if unit in self._folds else rect.mid
+
+    def _port(self, unit: str, side: str, wish: int) -> int:
+        rect = self._rects[unit]
+        return self._free(wish, rect.y + _inset(rect), rect.bottom - _inset(rect), (unit, side))
+
+    def _free(self, wish: int, low: int, high: int, *sides: tuple[str, str]) -> int:
+        """The y nearest to the wish that keeps its distance from the other ends on these sides."""
+        taken = [y for side in sides for y in self._ports[side]]
+        steps = sorted(range(low, high + 1), key=lambda y: abs(y - wish))
+        free = (y for y in steps if all(abs(y - other) >= PORT_GAP for other in taken))
+        y = next(free, wish)
+        for side in sides:
+            self._ports[side].append(y)
+        return y
+
+    def _channel(self, gutter: int) -> int:
+        self._used[gutter] += 1
+        offset = CHANNELS[(self._used[gutter] - 1) % len(CHANNELS)]
+        return self._lanes[gutter].right + LANE_PAD + offset
+
+    def _with_proof(self, edges: list[Edge]) -> tuple[str, ...]:
+        """The words of a link; an upload that was followed by its proof says so."""
+        edge, texts = edges[0], _texts(edges)
+        proven = self._board.nodes[edge.target].state == "verified"
+        if edge.kind == "uploaded" and proven and not edge.label and not edge.broken:
+            return *texts, "and verified"
+        return texts
+
+    def _words(
+        self, texts: tuple[str, ...], points: tuple[Point, ...], gutter: int, broken: bool
+    ) -> tuple[Word, ...]:
+        """Words around a straight piece; beside a corner only the first, and not in its way.
+
+        Where another link's words stand already, the line has to do without.
+        """
+        x, y = self._lanes[gutter].right + LANE_PAD + GUTTER // 2, points[-1][1]
+        lines = y - (12 if broken else 6), y + (20 if broken else 15)
+        if len(points) > 2:
+            x, texts = points[-1][0] - 6, texts[:1]
+            lines = lines[::-1] if points[-3][1] < y else lines
+        anchor: Literal["middle", "end"] = "middle" if len(points) == 2 else "end"
+        fitted = [fit(text, WORD_W, SMALL) for text in texts]
+        words = [Word(text, x, y, anchor) for text, y in zip(fitted, lines, strict=False)]
+        free = [w for w in words if all(abs(w.y - other) > 12 for other in self._spoken[gutter])]
+        self._spoken[gutter] += [word.y for word in free]
+        return tuple(free)
+
+
+def _inset(rect: Rect) -> int:
+    return min(14, rect.h // 2)
+
+
+def _broken(edges: list[Edge]) -> bool:
+    return any(edge.broken for edge in edges)
+
+
+def _texts(edges: list[Edge]) -> tuple[str, ...]:
+    """A link's word; one that stands for many says for how many."""
+    edge, bad = edges[0], sum(edge.broken for edge in edges)
+    verbs = BROKEN_VERBS if bad else VERBS
+    verb = edge.label or verbs.get(edge.kind, VERBS[edge.kind])
+    if len(edges) == 1:
+        return (verb,)
+    return verb, f"{bad} of {len(edges)}" if 0 < bad < len(edges) else str(len(edges))
+
+
+def _link(
+    edges: list[Edge],
+    source: str,
+    target: str,
+    points: tuple[Point, ...],
+    words: tuple[Word, ...],
+    marked: Sequence[Point],
+) -> Link:
+    """``marked``: the piece that carries the cross if the link is broken."""
+    (xa, ya), (xb, yb) = marked
+    cross = ((xa + xb) // 2, (ya + yb) // 2) if _broken(edges) else None
+    return Link(edges[0].kind, source, target, points, words, cross)

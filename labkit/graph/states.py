@@ -1,0 +1,100 @@
+"""What a certificate, an enrollment or a device can be, and how each is told apart.
+
+Colour never stands alone: each state has an icon, a word and a dash pattern that no other state
+has. The colours are Okabe and Ito's (two of them darkened), so that they hold for colour-blind
+readers; ``stroke`` keeps 3:1 on white and on JupyterLab's dark grey, ``ink`` keeps 4.5:1 on
+``fill``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal, get_args
+
+StateKey = Literal[
+    "trusted",
+    "verified",
+    "unverified",
+    "not sent",
+    "expired",
+    "not yet valid",
+    "tampered",
+    "untrusted issuer",
+    "disabled",
+    "removed",
+    "unknown",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Hue:
+    """Three tones of one colour: outline and icon, ground, and text on that ground."""
+
+    stroke: str
+    fill: str
+    ink: str
+
+
+GREEN: Final = Hue("#009e73", "#e3f5ef", "#00553d")
+BLUE: Final = Hue("#0072b2", "#e2f0f9", "#00456d")
+ORANGE: Final = Hue("#b07a00", "#fdf3dc", "#664600")
+VERMILLION: Final = Hue("#d55e00", "#fdeadf", "#873b00")
+PURPLE: Final = Hue("#b5638f", "#f9eaf2", "#6e2f52")
+GREY: Final = Hue("#767676", "#eeeeee", "#3d3d3d")
+SKY: Final = Hue("#3a8bbd", "#eaf4fa", "#1c4f70")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One state.
+
+    ``word`` is what the picture says, ``meaning`` the plain half-sentence of the legend, ``icon``
+    the path of a stroked 16 by 16 glyph and ``dash`` an SVG ``stroke-dasharray`` ("" is solid).
+    """
+
+    word: str
+    meaning: str
+    hue: Hue
+    icon: str
+    dash: str
+
+    @property
+    def slug(self) -> str:
+        """The word as a CSS class can carry it."""
+        return self.word.replace(" ", "-")
+
+
+_CIRCLE = "M8 1.8a6.2 6.2 0 1 0 .01 0z"
+_SHIELD = "M8 1.4 13.5 3.4V8c0 3.4-2.3 5.5-5.5 6.6C4.8 13.5 2.5 11.4 2.5 8V3.4z"
+_BOLT = "M9.2 1.5 4 9h4l-1.2 5.5L12 7H8z"
+_CALENDAR = "M2.5 3.8h11v9.7h-11zM2.5 7h11M5.5 2v3M10.5 2v3"
+_BIN = "M3 4.5h10M6 4.5v-2h4v2M4.4 4.5l.8 9h5.6l.8-9"
+_QUESTION = "M5.4 5.6a2.6 2.6 0 1 1 3.7 2.4c-.8.4-1.1.9-1.1 1.8M8 12.8v.3"
+_BROKEN_LINK = "M1.2 8h3M11.8 8h3M5.8 5.8l4.4 4.4M10.2 5.8l-4.4 4.4"
+
+
+def _states(*states: State) -> Mapping[str, State]:
+    return MappingProxyType({state.word: state for state in states})
+
+
+STATES: Final[Mapping[str, State]] = _states(
+    State("trusted", "its chain ends at a root that is trusted", GREEN, "M3 8.5 6.5 12 13 4.5", ""),
+    State(
+        "verified", "possession of its key is proven", BLUE, _SHIELD + "M5.3 8l2 2 3.4-4", "24 3"
+    ),
+    State("unverified", "possession not proven yet", ORANGE, _SHIELD + "M8 4.8v3.8M8 11v.3", "8 4"),
+    State("not sent", "the device left it out", VERMILLION, _BROKEN_LINK, "3 4"),
+    State("expired", "its last day is over", PURPLE, _CIRCLE + "M8 4.6V8l2.6 1.8", "10 3 2 3"),
+    State("not yet valid", "its first day is still to come", ORANGE, _CALENDAR, "2 3"),
+    State("tampered", "its signature does not fit its content", VERMILLION, _BOLT, "12 4 4 4"),
+    State(
+        "untrusted issuer", "nobody here trusts its signer", VERMILLION, "M4 4l8 8M12 4l-8 8", "6 6"
+    ),
+    State("disabled", "switched off, may come back", GREY, _CIRCLE + "M3.7 3.7l8.6 8.6", "5 3"),
+    State("removed", "taken away", GREY, _BIN, "1 4"),
+    State("unknown", "not checked yet", SKY, _QUESTION, "4 2 1 2"),
+)
+
+assert tuple(STATES) == get_args(StateKey)

@@ -1,0 +1,123 @@
+"""The picture told in words, for those who don't see it and for notebooks read as text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from labkit.graph.family import Family, Fold
+from labkit.graph.kinds import KIND_WORDS, Board, Edge, Node, Zone
+from labkit.graph.presented import MISSING, SENT, Presented
+from labkit.graph.states import STATES
+
+LANES: Final[dict[Zone, tuple[str, str]]] = {
+    "supply-chain": ("Supply chain", "who signed whom"),
+    "dps": ("Device Provisioning Service", "checks the devices"),
+    "hub": ("IoT Hub", "talks with the devices"),
+}
+EMPTY: Final[dict[Zone, str]] = {
+    "supply-chain": "No certificate yet",
+    "dps": "Nothing uploaded yet",
+    "hub": "No hub and no device yet",
+}
+_VERBS: Final = {
+    "signed": "signed {}",
+    "uploaded": "is uploaded to DPS as {}",
+    "names": "trusts devices below {}",
+    "assigns": "assigns its devices to {}",
+    "provisioned": "is provisioned as {}",
+    "knows": "knows {}",
+}
+_PLURAL: Final = {"device": "devices", "identity": "device identities"}
+
+
+def tell(board: Board, family: Family, presented: Presented) -> str:
+    """The whole picture as a few lines of text; every node is named or counted in a fold."""
+    return "\n".join(_Teller(board, family, presented).lines())
+
+
+def node_words(node: Node, presented: Presented) -> str:
+    """One node in one line: its name, what it is, its state, its detail, whether it was sent."""
+    mark = presented.marks.get(node.id)
+    said = "" if mark is None or mark.word == node.state else mark.word
+    parts = (node.label, KIND_WORDS[node.kind], STATES[node.state].word, node.detail, said)
+    return ", ".join(part for part in parts if part)
+
+
+def fold_words(board: Board, members: Iterable[str]) -> str:
+    """How many members a fold has, of what kind, and in which states."""
+    nodes = [board.nodes[member] for member in members]
+    return f"{len(nodes)} {_PLURAL[nodes[0].kind]}: {states_words(nodes)}"
+
+
+def states_words(nodes: Iterable[Node]) -> str:
+    """The states of some nodes, counted: "196 trusted, 4 expired"."""
+    counts: Counter[str] = Counter(node.state for node in nodes)
+    return ", ".join(f"{counts[key]} {key}" for key in STATES if counts[key])
+
+
+class _Teller:
+    def __init__(self, board: Board, family: Family, presented: Presented) -> None:
+        self.board, self.family, self.presented = board, family, presented
+
+    def lines(self) -> Iterator[str]:
+        yield f"{self.board.title}."
+        if self.board.caption:
+            yield self.board.caption
+        for zone, (name, _) in LANES.items():
+            told = [line for unit in self.family.roots(zone) for line in self._unit(unit)]
+            yield f"{name}:" if told else f"{name}: {EMPTY[zone].lower()}."
+            yield from (f"- {line}" for line in told)
+        if self.presented.slips:
+            yield self._connection()
+
+    def _unit(self, unit: str | Fold) -> Iterator[str]:
+        if isinstance(unit, Fold):
+            yield self._fold(unit)
+            return
+        yield f"{node_words(self.board.nodes[unit], self.presented)}{self._deeds(unit)}."
+        for below in self.family.units(unit):
+            yield from self._unit(below)
+
+    def _fold(self, fold: Fold) -> str:
+        nodes = [self.board.nodes[member] for member in fold.members]
+        parent = self.family.parent[fold.members[0]]
+        below = f" below {self.board.nodes[parent].label}" if parent else ""
+        span = f"{nodes[0].label} to {nodes[-1].label}"
+        if fold.form == "rows":
+            span = ", ".join(node.label for node in nodes)
+        return f"{fold_words(self.board, fold.members)}{below} ({span}){self._fold_deeds(fold)}."
+
+    def _fold_deeds(self, fold: Fold) -> str:
+        members = set(fold.members)
+        out = sum(e.source in members for e in self.board.linked("provisioned"))
+        bad = sum(e.target in members and e.broken for e in self.board.linked("signed"))
+        told = f"; {out} provisioned" if out else ""
+        return told + (f"; the link to {bad} is missing" if bad else "")
+
+    def _deeds(self, node: str) -> str:
+        deeds = [self._deed(edge) for edge in self.board.edges if edge.source == node]
+        return "".join(f"; {deed}" for deed in dict.fromkeys(deeds) if deed)
+
+    def _deed(self, edge: Edge) -> str:
+        unit = self.family.unit_of(edge.target)
+        label = self.board.nodes[edge.target].label
+        fold = self.family.folds.get(unit)
+        if fold:
+            label = f"{len(fold.members)} {_PLURAL[self.board.nodes[edge.target].kind]}"
+        said = _VERBS[edge.kind].format(label)
+        if self.board.nodes[edge.target].kind == "hub":
+            said = said.replace("provisioned as", "provisioned to")
+        return f"{said}, but that link is broken" if edge.broken and not fold else said
+
+    def _connection(self) -> str:
+        sender = self.board.nodes[self.board.connection].label
+        sent = [self.board.nodes[s.node].label for s in self.presented.slips if s.mark is SENT]
+        lost = [self.board.nodes[s.node].label for s in self.presented.slips if s.mark is MISSING]
+        told = f"In its last connection {sender} sent {_listed(sent) or 'no certificate'}."
+        return f"{told} Missing: {_listed(lost)}." if lost else told
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)

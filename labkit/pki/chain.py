@@ -1,0 +1,164 @@
+"""Certificates in a row: who issued whom, and reading them out of what people hand over."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Sequence
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from labkit.errors import BadCertificate
+
+LARGEST = 256 * 1024
+"""Bytes of certificate input that are looked at at all."""
+
+_PRIVATE = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
+_ARMOUR = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
+
+
+def common_name(certificate: x509.Certificate | x509.CertificateSigningRequest) -> str:
+    """The CN of the subject; empty where it has none."""
+    return name_cn(certificate.subject)
+
+
+def name_cn(name: x509.Name) -> str:
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[-1].value) if found else ""
+
+
+def title(name: x509.Name) -> str:
+    """A name for people: ``CN=Technician-Z CA``, or the whole name where it has no CN."""
+    return f"CN={name_cn(name)}" if name_cn(name) else name.rfc4514_string() or "(empty name)"
+
+
+def thumbprint(certificate: x509.Certificate) -> str:
+    """SHA-256 of the DER encoding, 64 upper-case hex digits."""
+    return certificate.fingerprint(hashes.SHA256()).hex().upper()
+
+
+def thumbprint_sha1(certificate: x509.Certificate) -> str:
+    """SHA-1 of the DER encoding, 40 upper-case hex digits, as Azure's portal shows it."""
+    return certificate.fingerprint(hashes.SHA1()).hex().upper()
+
+
+def to_pem(certificates: Iterable[x509.Certificate]) -> str:
+    return "".join(c.public_bytes(Encoding.PEM).decode() for c in certificates)
+
+
+def is_self_issued(certificate: x509.Certificate) -> bool:
+    return certificate.subject == certificate.issuer
+
+
+def is_ca(certificate: x509.Certificate) -> bool:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+    return found.value.ca
+
+
+def signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether ``issuer`` carries the name and the key that ``certificate`` was signed with."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def climb(leaf: x509.Certificate, pool: Iterable[x509.Certificate]) -> list[x509.Certificate]:
+    """From ``leaf`` upwards through ``pool``, in any order, as far as signatures lead.
+
+    A cross-signed CA has several issuers: the first in ``pool`` whose signature fits is taken.
+    """
+    candidates = list(pool)
+    path = [leaf]
+    while not is_self_issued(path[-1]):
+        above = (c for c in candidates if c not in path and signed_by(path[-1], c))
+        issuer = next(above, None)
+        if issuer is None:
+            break
+        path.append(issuer)
+    return path
+
+
+def read_certificates(data: bytes | str) -> list[x509.Certificate]:
+    """The certificates in PEM (one or a bundle), DER, or base64 of either, in their order.
+
+    Raises BadCertificate, which says what the bytes are. A private key among them is refused
+    whole: whoever uploads one must learn of it, and nothing of it may be kept.
+    """
+    raw = data.encode() if isinstance(data, str) else bytes(data)
+    if len(raw) > LARGEST:
+        raise _bad(f"{len(raw)} bytes", cure=f"at most {LARGEST} bytes are read")
+    raw = _without_base64(raw)
+    if _PRIVATE.search(raw):
+        raise BadCertificate(
+            "This holds a private key. It was not stored",
+            expected="certificates only: they are public",
+            found="a PEM block BEGIN ... PRIVATE KEY",
+            cure="hand over the certificate alone, and treat the key as seen by others: replace it",
+        )
+    try:
+        return x509.load_pem_x509_certificates(raw) if _ARMOUR.search(raw) else [_der(raw)]
+    except ValueError as error:
+        raise _bad(_what_is(raw)) from error
+
+
+def read_certificate(data: x509.Certificate | bytes | str) -> x509.Certificate:
+    """The one certificate in ``data``. Raises BadCertificate where there are more."""
+    if isinstance(data, x509.Certificate):
+        return data
+    found = read_certificates(data)
+    if len(found) != 1:
+        raise _bad(
+            f"a bundle of {len(found)}: {', '.join(title(c.subject) for c in found)}",
+            cure="hand over just the one that is wanted",
+        )
+    return found[0]
+
+
+def _der(raw: bytes) -> x509.Certificate:
+    return x509.load_der_x509_certificate(raw)
+
+
+def _bad(found: str, cure: str = "") -> BadCertificate:
+    return BadCertificate(
+        "This is not a certificate that can be read",
+        expected="an X.509 certificate in PEM (BEGIN CERTIFICATE) or DER",
+        found=found,
+        cure=cure or "look at the file with: openssl x509 -in FILE -noout -text",
+    )
+
+
+def _without_base64(raw: bytes) -> bytes:
+    """ARM sends a certificate as base64 of its PEM or DER; unwrap that one layer."""
+    if _ARMOUR.search(raw) or raw[:1] == b"\x30":
+        return raw
+    try:
+        return base64.b64decode(b"".join(raw.split()), validate=True)
+    except binascii.Error:
+        return raw
+
+
+def _what_is(raw: bytes) -> str:
+    if not raw.strip():
+        return "nothing"
+    armour = _ARMOUR.search(raw)
+    if armour is None:
+        return f"{len(raw)} bytes that are neither PEM nor DER"
+    kind = armour[1].decode()
+    if kind == "CERTIFICATE":
+        return "a PEM block BEGIN CERTIFICATE whose content is damaged"
+    return f"a PEM block BEGIN {kind}"
+
+
+def names(certificates: Sequence[x509.Certificate]) -> str:
+    """``CN=a, CN=b`` for people."""
+    return ", ".join(title(c.subject) for c in certificates) or "none"

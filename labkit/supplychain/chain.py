@@ -1,0 +1,83 @@
+"""The supply chain of one lab: its custodians, its records, and the line that makes devices."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from cryptography import x509
+
+from labkit.clock import Clock
+from labkit.errors import Conflict, NotFound
+from labkit.events import Events
+from labkit.hsm import Token, TokenKey, TokenStore
+from labkit.pki.identity import Identity
+from labkit.supplychain.ledger import DeviceRow, Ledger, stored
+
+DeviceT = TypeVar("DeviceT")
+
+_KEY = "identity"
+_LONGEST_LABEL = 32
+
+
+class SupplyChain(Generic[DeviceT]):
+    """``assemble`` turns a finished identity into a device: what that *is* is not known here."""
+
+    def __init__(
+        self,
+        tokens: TokenStore,
+        ledger: Ledger,
+        clock: Clock,
+        events: Events,
+        assemble: Callable[[Identity], DeviceT],
+    ) -> None:
+        self.tokens, self.ledger, self.clock, self.events = tokens, ledger, clock, events
+        self._assemble = assemble
+        self._devices: dict[str, DeviceT] = {}
+
+    def custodian_token(self, name: str) -> Token:
+        """The token of a custodian. Raises Conflict where a device has this name."""
+        if self.ledger.device(name):
+            raise Conflict(f"{name!r} is a device: a custodian needs another name")
+        self.ledger.add_custodian(name)
+        return self.tokens.token(name)
+
+    def device_key(self, name: str) -> TokenKey:
+        """The key of a device, born in the device's own token when it is first asked for."""
+        if name in self.ledger.custodians():
+            raise Conflict(f"{name!r} is a custodian: a device needs another name")
+        return self.tokens.token(_token_label(name)).ensure_key(_KEY)
+
+    def device(self, name: str) -> DeviceT:
+        """The device of this name. Raises NotFound."""
+        if name not in self._devices:
+            row = self.ledger.device(name)
+            if row is None:
+                made = ", ".join(row.name for row in self.ledger.devices()) or "none yet"
+                raise NotFound(f"There is no device {name!r}", found=f"devices: {made}")
+            self._devices[name] = self._assemble(self._identity(row))
+        return self._devices[name]
+
+    def assembled(self) -> list[DeviceT]:
+        """The devices that were asked for since the lab was opened."""
+        return list(self._devices.values())
+
+    def issued_chain(self, name: str) -> tuple[x509.Certificate, ...]:
+        """What the factory put into the device: its certificate first, then its issuers."""
+        row = self.ledger.device(name)
+        return tuple(stored(row.chain_pem)) if row else ()
+
+    def device_names(self) -> list[str]:
+        return [row.name for row in self.ledger.devices()]
+
+    def _identity(self, row: DeviceRow) -> Identity:
+        return Identity(self.device_key(row.name), tuple(stored(row.chain_pem)))
+
+
+def _token_label(name: str) -> str:
+    """A device's name may be longer than PKCS#11 lets a label be: then its end is a digest."""
+    if len(name.encode()) <= _LONGEST_LABEL:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name.encode()[: _LONGEST_LABEL - 9].decode(errors='ignore')}-{digest}"

@@ -1,0 +1,175 @@
+"""Those through whose hands a device goes: each with a token, a PIN, and perhaps a CA.
+
+    Company-X ──signs──> Factory-Y ──signs──> Technician-Z ──signs──> Smart-X-Widget
+
+Only requests (CSR) and certificates pass between them. Every key is born in its owner's
+token and stays there.
+"""
+
+from __future__ import annotations
+
+from typing import Generic
+
+from cryptography import x509
+
+from labkit.errors import Conflict
+from labkit.hsm import Token, TokenKey
+from labkit.pki import authority, chain, possession, profiles, request
+from labkit.pki.authority import Authority
+from labkit.supplychain.chain import DeviceT, SupplyChain
+from labkit.supplychain.ledger import AuthorityRow, DeviceRow, issued, stored
+
+
+class Custodian(Generic[DeviceT]):
+    """A party of the supply chain, with a token of its own."""
+
+    def __init__(self, name: str, supply_chain: SupplyChain[DeviceT]) -> None:
+        self.name = name
+        self._chain = supply_chain
+        self.token: Token = supply_chain.custodian_token(name)
+
+    def __repr__(self) -> str:
+        return f"<Custodian {self.name}, with a token of its own>"
+
+    def create_root_ca(self, common_name: str = "") -> CertificateAuthority[DeviceT]:
+        """A self-signed CA whose key pair is made inside this custodian's token."""
+        wanted = common_name or f"{self.name} Root CA"
+        if existing := self._existing(wanted, issuer=None):
+            return existing
+        key, subject = self.token.ensure_key(wanted), request.name(wanted, self.name)
+        csr = request.make(key, subject)
+        certificate = authority.self_sign(key, subject, self._chain.clock)
+        return self._keep(key, csr, (certificate,), signer=self.name)
+
+    def request_ca(self, common_name: str) -> x509.CertificateSigningRequest:
+        """A request for a CA certificate: the key pair is made in this custodian's token."""
+        return request.make(
+            self.token.ensure_key(common_name), request.name(common_name, self.name)
+        )
+
+    def accept_ca(
+        self, csr: x509.CertificateSigningRequest, certificates: tuple[x509.Certificate, ...]
+    ) -> CertificateAuthority[DeviceT]:
+        """Takes the chain that came back for a request, and is a CA from now on."""
+        signer = chain.name_cn(certificates[0].issuer)
+        return self._keep(
+            self.token.ensure_key(chain.common_name(csr)), csr, certificates, signer=signer
+        )
+
+    def authorities(self) -> list[CertificateAuthority[DeviceT]]:
+        """Every CA of this custodian."""
+        rows = self._chain.ledger.authorities()
+        return [self._authority(row) for row in rows if row.custodian == self.name]
+
+    def _existing(
+        self, common_name: str, issuer: x509.Certificate | None
+    ) -> CertificateAuthority[DeviceT] | None:
+        row = self._chain.ledger.authority(self.name, common_name)
+        if row is None:
+            return None
+        found = self._authority(row)
+        above = found.chain[1] if len(found.chain) > 1 else found.certificate
+        if above != (issuer or found.certificate):
+            raise Conflict(
+                f"{self.name} has a CA {common_name!r} already",
+                expected="the same issuer as before",
+                found=f"it was issued by {chain.title(found.certificate.issuer)}",
+                cure="give the second CA another name: common_name=...",
+            )
+        self._chain.events.record("supply chain", "again", f"{common_name} was there already")
+        return found
+
+    def _keep(
+        self,
+        key: TokenKey,
+        csr: x509.CertificateSigningRequest,
+        certificates: tuple[x509.Certificate, ...],
+        signer: str,
+    ) -> CertificateAuthority[DeviceT]:
+        own, name = certificates[0], chain.common_name(certificates[0])
+        row = AuthorityRow(self.name, name, key.label, chain.to_pem(certificates))
+        self._chain.ledger.add_authority(row, issued(signer, own, csr, self._chain.clock.now()))
+        self._chain.events.record(
+            "supply chain", "ca", f"{name} was signed by {chain.title(own.issuer)}", name=name
+        )
+        return self._authority(row)
+
+    def _authority(self, row: AuthorityRow) -> CertificateAuthority[DeviceT]:
+        signer = Authority(self.token.key(row.key_label), stored(row.chain_pem), self._chain.clock)
+        return CertificateAuthority(self, signer, self._chain)
+
+
+class CertificateAuthority(Generic[DeviceT]):
+    """A custodian in the role of a CA: takes requests, gives certificates, keeps a ledger."""
+
+    def __init__(
+        self, custodian: Custodian[DeviceT], signer: Authority, supply_chain: SupplyChain[DeviceT]
+    ) -> None:
+        self.custodian = custodian
+        self._signer, self._chain = signer, supply_chain
+
+    def __repr__(self) -> str:
+        return f"<CA {self.name!r} of {self.custodian.name}, key in token {self.custodian.name!r}>"
+
+    @property
+    def name(self) -> str:
+        """The CN of the CA's certificate."""
+        return chain.common_name(self.certificate)
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        return self._signer.certificate
+
+    @property
+    def chain(self) -> tuple[x509.Certificate, ...]:
+        """Its own certificate first, then its issuers up to the root."""
+        return self._signer.chain
+
+    def sign_intermediate(
+        self, custodian: Custodian[DeviceT], common_name: str = ""
+    ) -> CertificateAuthority[DeviceT]:
+        """Signs another custodian's CA. They make the key and the request; this CA signs it."""
+        wanted = common_name or f"{custodian.name} CA"
+        if existing := custodian._existing(wanted, issuer=self.certificate):
+            return existing
+        csr = custodian.request_ca(wanted)
+        certificate = self._signer.sign_request(csr, profiles.INTERMEDIATE_CA)
+        return custodian.accept_ca(csr, (certificate, *self.chain))
+
+    def make_device(self, name: str) -> DeviceT:
+        """A device: its key is born in its own token, its request goes out, its chain comes in.
+
+        ``name`` becomes the CN and so the registration ID: at most 64 characters.
+        Raises Conflict where another CA has made a device of this name.
+        """
+        row = self._chain.ledger.device(name)
+        if row is None:
+            self._manufacture(name)
+        elif row.maker != self.name:
+            raise Conflict(
+                f"There is a device {name!r} already",
+                found=f"it was signed by {row.maker}",
+                cure="give the second device another name: registration IDs are unique",
+            )
+        else:
+            self._chain.events.record("supply chain", "again", f"{name} was there already")
+        return self._chain.device(name)
+
+    def prove_possession(self, code: str) -> x509.Certificate:
+        """A verification certificate with ``code`` as its CN, signed inside the CA's token."""
+        return possession.prove(self._signer, code)
+
+    def _manufacture(self, name: str) -> None:
+        subject = request.name(name)
+        key = self._chain.device_key(name)
+        csr = request.make(key, subject)
+        certificate = self._signer.sign_request(csr, profiles.DEVICE)
+        # Without the root: whoever judges the chain must have that already, or it is worth nothing.
+        injected = (certificate, *(ca for ca in self.chain if not chain.is_self_issued(ca)))
+        row = DeviceRow(name, self.name, chain.to_pem(injected))
+        self._chain.ledger.add_device(
+            row, issued(self.name, certificate, csr, self._chain.clock.now())
+        )
+        self._chain.events.record(
+            "supply chain", "device", f"{name} was signed by {self.name}", name=name
+        )

@@ -1,0 +1,103 @@
+"""One HTTP/1.1 connection on a TLS link. The protocol is h11's; limits and patience are ours."""
+
+from __future__ import annotations
+
+import h11
+
+from labkit.events import Events
+from labkit.wire.http.messages import Request, Response, Router, json_response, parse_target
+from labkit.wire.tls import Link
+
+LARGEST_BODY = 1024 * 1024
+LARGEST_HEAD = 64 * 1024
+IDLE_SECONDS = 60.0
+
+
+class HttpConnection:
+    """Reads requests one after the other and lets the router answer each."""
+
+    def __init__(self, link: Link, router: Router, events: Events) -> None:
+        self._link, self._router, self._events = link, router, events
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
+        self._head: h11.Request | None = None
+        self._body = bytearray()
+        self._wait()
+
+    def received(self, data: bytes) -> None:
+        self._wait()
+        try:
+            self._http.receive_data(data)
+            while self._step():
+                pass
+        except h11.RemoteProtocolError as error:
+            self._record("broken", f"closed: not HTTP/1.1: {error}")
+            self._refuse(error.error_status_hint)
+
+    def closed(self) -> None:
+        """Nothing is kept of a connection."""
+
+    def _step(self) -> bool:
+        """One event of h11; False when more bytes are needed or nothing can follow."""
+        event = self._http.next_event()
+        if isinstance(event, h11.Request):
+            self._begin(event)
+        elif isinstance(event, h11.Data):
+            self._body += event.data
+            if len(self._body) > LARGEST_BODY:
+                self._refuse(413)
+                return False
+        elif isinstance(event, h11.EndOfMessage):
+            self._answer()
+        elif isinstance(event, h11.ConnectionClosed):
+            self._link.close()
+        else:
+            return False
+        return not self._link.is_closing
+
+    def _begin(self, head: h11.Request) -> None:
+        self._head, self._body = head, bytearray()
+        if self._http.they_are_waiting_for_100_continue:
+            go_on = h11.InformationalResponse(status_code=100, headers=[])
+            self._link.send(self._http.send(go_on) or b"")
+
+    def _answer(self) -> None:
+        assert self._head is not None
+        request = self._request(self._head)
+        try:
+            response = self._router.answer(request)
+        except Exception as error:  # the last net: a client gets an answer, the log the cause
+            self._record("failed", f"{request.method} {request.path}: {error!r}")
+            response = json_response(500, {"message": "the lab itself failed; see its log"})
+        self._record("request", f"{request.method} {request.path} → {response.status}")
+        self._send(response, head_only=request.method == "HEAD")
+
+    def _request(self, head: h11.Request) -> Request:
+        path, query = parse_target(head.target.decode("latin-1"))
+        headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
+        method, body = head.method.decode(), bytes(self._body)
+        return Request(method, path, query, headers, body, self._link.presented, self._link.peer)
+
+    def _send(self, response: Response, *, head_only: bool = False) -> None:
+        headers = [*response.headers.items(), ("Content-Length", str(len(response.body)))]
+        out = self._http.send(h11.Response(status_code=response.status, headers=headers)) or b""
+        if response.body and not head_only:
+            out += self._http.send(h11.Data(data=response.body)) or b""
+        out += self._http.send(h11.EndOfMessage()) or b""
+        self._link.send(out)
+        if self._http.our_state is h11.MUST_CLOSE:
+            self._link.close()
+        elif self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            self._http.start_next_cycle()
+
+    def _refuse(self, status: int) -> None:
+        """Answers what could not be read, if HTTP still allows an answer, and closes."""
+        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            closing = {"Connection": "close"}
+            self._send(Response(status, headers=closing))
+        self._link.close()
+
+    def _wait(self) -> None:
+        self._link.expect_within(IDLE_SECONDS, "the next request")
+
+    def _record(self, kind: str, text: str) -> None:
+        self._events.record("https", kind, text, peer=self._link.peer)

@@ -1,0 +1,73 @@
+"""A request and a response, and the table that leads from one to the other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from labkit.cloud.presented import Presented
+from labkit.wire import azure_json
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """``path`` is decoded, ``query`` holds the last value of each name, header names are lower
+    case, ``peer`` is the client's address."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    presented: Presented
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def json_response(status: int, value: Any) -> Response:
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    return Response(status, azure_json.dumps(value), headers)
+
+
+Handler = Callable[[Request, dict[str, str]], Response]
+"""Takes the request and the named parts of its path."""
+
+
+class Router:
+    """Routes by method and path. Paths are matched without regard to case, as Azure's are;
+    ``{name}`` stands for one segment, whose own case is kept."""
+
+    def __init__(self) -> None:
+        self._routes: list[tuple[str, re.Pattern[str], Handler]] = []
+
+    def add(self, method: str, path: str, handler: Handler) -> None:
+        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path))
+        self._routes.append((method, re.compile(f"{pattern}/?", re.IGNORECASE), handler))
+
+    def answer(self, request: Request) -> Response:
+        """The handler's response; 404 for an unknown path, 405 for a method that it lacks."""
+        methods = []
+        for method, pattern, handler in self._routes:
+            if (found := pattern.fullmatch(request.path)) is None:
+                continue
+            if method == request.method:
+                return handler(request, found.groupdict())
+            methods.append(method)
+        if methods:
+            return Response(405, headers={"Allow": ", ".join(sorted(methods))})
+        return json_response(404, {"message": f"nothing is served at {request.path}"})
+
+
+def parse_target(target: str) -> tuple[str, dict[str, str]]:
+    """A request target as decoded path and query."""
+    parts = urlsplit(target)
+    return unquote(parts.path), dict(parse_qsl(parts.query, keep_blank_values=True))

@@ -1,0 +1,128 @@
+"""Every port of a lab, on one event loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from OpenSSL import SSL
+
+from labkit.cloud import Cloud
+from labkit.events import Events
+from labkit.wire import sockets
+from labkit.wire.http import refusals
+from labkit.wire.http.connection import HttpConnection
+from labkit.wire.http.messages import Router
+from labkit.wire.mqtt.connection import MqttConnection
+from labkit.wire.server_identity import ServerIdentity
+from labkit.wire.tls import Application, Link
+
+GLOBAL_ENDPOINT = "global.azure-devices-provisioning.net"
+SERVICE_ENDPOINT = "lab-dps.azure-devices-provisioning.net"
+
+_START_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What to listen on; None leaves the choice to the lab."""
+
+    host: str | None = None
+    mqtt: int | None = None
+    https: int | None = None
+
+
+class Listener:
+    """``host``, ``mqtt_port``, ``https_port`` and ``hub_ports`` say where it listens.
+
+    Raises PortTaken before anything runs.
+    """
+
+    def __init__(
+        self, cloud: Cloud, identity: ServerIdentity, events: Events, ports: Ports
+    ) -> None:
+        self._cloud, self._events = cloud, events
+        self._router = Router()
+        refusals.add_routes(self._router, cloud.refusals)
+        self._links: set[Link] = set()
+        self._servers: list[asyncio.Server] = []
+        self._bound: list[tuple[socket.socket, Callable[[Link], Application]]] = []
+        try:
+            self._bind(ports)
+            self._context = identity.context(self._names(), {self.host, "127.0.0.1"})
+        except BaseException:
+            self._release()
+            raise
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="labkit listener", daemon=True)
+        self._thread.start()
+        self._call(self._start()).result(_START_SECONDS)
+
+    def stop(self) -> None:
+        """Closes every connection and port. Harmless when called twice."""
+        if not self._thread.is_alive():
+            return
+        self._call(self._stop()).result(_START_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_START_SECONDS)
+        self._loop.close()
+
+    def _bind(self, ports: Ports) -> None:
+        mqtt_port = sockets.MQTT_PORT if ports.mqtt is None else ports.mqtt
+        if ports.host is None:
+            self.host, mqtt = sockets.free_loopback(mqtt_port)
+        else:
+            self.host, mqtt = ports.host, sockets.bind(ports.host, mqtt_port)
+        self._bound.append((mqtt, self._mqtt))
+        self.mqtt_port = sockets.port_of(mqtt)
+        wanted = sockets.HTTPS_PORTS if ports.https is None else (ports.https,)
+        self.https_port = self._bind_https(wanted)
+        self.hub_ports = {
+            hub.name: self._bind_https(sockets.HUB_HTTPS_PORTS) for hub in self._cloud.hubs
+        }
+
+    def _bind_https(self, ports: Iterable[int]) -> int:
+        bound = sockets.bind_first(self.host, ports)
+        self._bound.append((bound, self._https))
+        return sockets.port_of(bound)
+
+    def _names(self) -> set[str]:
+        hubs = {hub.host_name for hub in self._cloud.hubs}
+        return {GLOBAL_ENDPOINT, SERVICE_ENDPOINT, "localhost", *hubs}
+
+    def _mqtt(self, link: Link) -> Application:
+        return MqttConnection(link, self._cloud, self._events)
+
+    def _https(self, link: Link) -> Application:
+        return HttpConnection(link, self._router, self._events)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def _call(self, coroutine: Coroutine[None, None, None]) -> Future[None]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    async def _start(self) -> None:
+        for bound, application in self._bound:
+            server = await self._loop.create_server(self._link(application), sock=bound)
+            self._servers.append(server)
+
+    def _link(self, application: Callable[[Link], Application]) -> Callable[[], Link]:
+        context: SSL.Context = self._context
+        return lambda: Link(context, application, self._events, self._links)
+
+    async def _stop(self) -> None:
+        for server in self._servers:
+            server.close()
+        for link in list(self._links):
+            link.close()
+        await asyncio.sleep(0)  # lets the sockets' closing run
+
+    def _release(self) -> None:
+        for bound, _ in self._bound:
+            bound.close()

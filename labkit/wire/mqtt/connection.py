@@ -1,0 +1,73 @@
+"""An MQTT session on a TLS link, and who is asked for at its door."""
+
+from __future__ import annotations
+
+from labkit.cloud import Cloud
+from labkit.errors import LabError, ServiceRefusal
+from labkit.events import Events
+from labkit.wire.mqtt.dps import DpsFace
+from labkit.wire.mqtt.hub import HubFace
+from labkit.wire.mqtt.packets import Connect, ReturnCode
+from labkit.wire.mqtt.session import Denied, Face, Session
+from labkit.wire.tls import Link
+
+CONNECT_SECONDS = 30.0
+_GRACE = 1.5  # MQTT 3.1.1, 3.1.2.10: one and a half times the keep-alive
+_LONGEST_SILENCE = 1767.0  # IoT Hub's cap, 29.45 minutes
+
+
+class MqttConnection:
+    """DPS and every hub on one port: the user name says which is meant."""
+
+    def __init__(self, link: Link, cloud: Cloud, events: Events) -> None:
+        self._link, self._cloud, self._events = link, cloud, events
+        self._session = Session(self._enter)
+        link.expect_within(CONNECT_SECONDS, "CONNECT")
+
+    def received(self, data: bytes) -> None:
+        self._link.send(self._session.receive(data))
+        if self._session.fault:
+            self._record("broken", f"closed: {self._session.fault}")
+        if self._session.over:
+            self._link.close()
+        elif self._session.connected:
+            self._link.expect_within(self._patience(), "the next packet")
+
+    def closed(self) -> None:
+        self._session.close()
+
+    def _patience(self) -> float:
+        wanted = self._session.keep_alive * _GRACE
+        return min(wanted, _LONGEST_SILENCE) if wanted else _LONGEST_SILENCE
+
+    def _enter(self, connect: Connect) -> Face:
+        user = connect.user_name
+        self._record("connect", f"CONNECT from {connect.client_id!r}", user_name=user)
+        try:
+            face = self._face(connect)
+        except ServiceRefusal as refusal:
+            self._record("connack", "CONNACK 5, not authorized: there is room for no more")
+            raise Denied(ReturnCode.NOT_AUTHORIZED) from refusal
+        except LabError as error:
+            self._record("connack", f"CONNACK 5, not authorized: {error.message}")
+            raise Denied(ReturnCode.NOT_AUTHORIZED) from error
+        self._record("connack", f"CONNACK 0 for {connect.client_id!r}")
+        return face
+
+    def _face(self, connect: Connect) -> Face:
+        parts = connect.user_name.split("/")
+        presented = self._link.presented
+        if len(parts) >= 3 and parts[1] == "registrations":
+            return DpsFace(self._cloud.dps, connect.client_id, parts[0], parts[2], presented)
+        if len(parts) == 3 and parts[2].startswith("?"):
+            hub = self._cloud.hubs.get(parts[0])
+            return HubFace(hub, connect.client_id, parts[1], presented)
+        raise LabError(
+            "the user name names neither DPS nor a hub",
+            expected="{idScope}/registrations/{registrationId}/api-version=… for DPS, "
+            "{hub}/{deviceId}/?api-version=… for a hub",
+            found=repr(connect.user_name),
+        )
+
+    def _record(self, kind: str, text: str, **details: str) -> None:
+        self._events.record("mqtt", kind, text, peer=self._link.peer, **details)

@@ -1,0 +1,78 @@
+"""DPS over MQTT: three topics, translated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from labkit.cloud.dps.service import Caller, ProvisioningService
+from labkit.cloud.presented import Presented
+from labkit.errors import ServiceRefusal
+from labkit.wire import azure_json
+from labkit.wire.mqtt import topics
+from labkit.wire.mqtt.packets import MalformedPacket, Publish
+
+ANSWERS = "$dps/registrations/res"
+_REGISTER = "$dps/registrations/PUT/iotdps-register"
+_STATUS = "$dps/registrations/GET/iotdps-get-operationstatus"
+
+
+class DpsFace:
+    """DPS as one device sees it. Raises ServiceRefusal when the device may not connect."""
+
+    def __init__(
+        self,
+        dps: ProvisioningService,
+        client_id: str,
+        id_scope: str,
+        registration_id: str,
+        presented: Presented,
+    ) -> None:
+        self._dps = dps
+        self._caller = Caller(id_scope, registration_id, presented)
+        dps.connect(self._caller, client_id)
+
+    def may_subscribe(self, topic_filter: str) -> bool:
+        return topic_filter == f"{ANSWERS}/#"
+
+    def publish(self, message: Publish) -> Iterable[Publish]:
+        path, query = topics.split(message.topic)
+        rid = query.get("$rid", "")
+        try:
+            if path == _REGISTER:
+                self._check_body(message.payload)
+                row = self._dps.register(self._caller)
+            elif path == _STATUS:
+                row = self._dps.operation(self._caller, query.get("operationId", ""))
+            else:
+                raise MalformedPacket(f"PUBLISH to {message.topic!r}, which DPS does not know")
+        except ServiceRefusal as refusal:
+            body = azure_json.refusal(refusal, datetime.now(UTC))
+            return [_answer(refusal.error.status, rid, body)]
+        return [_answer(200, rid, azure_json.registration(row))]
+
+    def closed(self) -> None:
+        """DPS keeps nothing of a connection."""
+
+    def _check_body(self, payload: bytes) -> None:
+        """The registration ID in the body must be the one that the connection is for."""
+        try:
+            body = json.loads(payload or b"{}")
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise self._dps.refuse_request(
+                self._caller, "the body is not a JSON object", 'send {"registrationId": "…"}'
+            )
+        named = body.get("registrationId", self._caller.registration_id)
+        if str(named).lower() != self._caller.registration_id.lower():
+            raise self._dps.refuse_request(
+                self._caller,
+                f"the body names {named!r}, the connection is for {self._caller.registration_id!r}",
+                "name one registration ID",
+            )
+
+
+def _answer(status: int, rid: str, body: object) -> Publish:
+    return Publish(topics.join(f"{ANSWERS}/{status}", {"$rid": rid}), azure_json.dumps(body))

@@ -1,0 +1,165 @@
+"""One MQTT client, without its socket: bytes in, bytes out, and whether it is over.
+
+    new ──CONNECT, accepted──> connected ──DISCONNECT, or a broken rule──> over
+     └────CONNECT, refused───────────────────────────────────────────────> over
+
+What a topic means is the service's: a :class:`Face` is one service as its client sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from labkit.wire.mqtt.packets import (
+    Acknowledge,
+    Connect,
+    Decoder,
+    Disconnect,
+    MalformedPacket,
+    Packet,
+    Ping,
+    Publish,
+    ReturnCode,
+    Subscribe,
+    Unsubscribe,
+    connack,
+    pingresp,
+    puback,
+    suback,
+    unsuback,
+)
+
+_PROTOCOL, _LEVEL = "MQTT", 4  # 3.1.1; both services speak nothing else
+_REFUSED_SUBSCRIPTION = 0x80
+_LARGEST_QOS = 1
+_MOST_SUBSCRIPTIONS = 50
+
+
+class Denied(Exception):
+    """The client may not connect; ``code`` is all that CONNACK has room for."""
+
+    def __init__(self, code: ReturnCode) -> None:
+        self.code = code
+        super().__init__(code.name)
+
+
+class Face(Protocol):
+    """A service as one connected client sees it."""
+
+    def may_subscribe(self, topic_filter: str) -> bool: ...
+
+    def publish(self, message: Publish) -> Iterable[Publish]:
+        """Takes a message and gives the answers to it. Raises MalformedPacket for a message
+        that ends the connection."""
+        ...
+
+    def closed(self) -> None: ...
+
+
+class Session:
+    """Feeds a client's bytes to a service. ``enter`` decides who may connect (raises Denied)."""
+
+    def __init__(self, enter: Callable[[Connect], Face]) -> None:
+        self._enter = enter
+        self._decoder = Decoder()
+        self._subscriptions: dict[str, int] = {}
+        self._face: Face | None = None
+        self._out = bytearray()
+        self.over = False
+        self.keep_alive = 0
+        self.fault = ""
+
+    @property
+    def connected(self) -> bool:
+        return self._face is not None and not self.over
+
+    def receive(self, data: bytes) -> bytes:
+        """Takes bytes from the client and returns bytes for it; then look at ``over``."""
+        try:
+            for packet in self._decoder.feed(data):
+                self._take(packet)
+                if self.over:
+                    break
+        except MalformedPacket as error:
+            self.over, self.fault = True, str(error)
+        out = bytes(self._out)
+        self._out.clear()
+        return out
+
+    def close(self) -> None:
+        """The connection is gone: tells the service, once."""
+        self.over = True
+        if self._face is not None:
+            self._face.closed()
+            self._face = None
+
+    def _take(self, packet: Packet) -> None:
+        if isinstance(packet, Connect):
+            self._connect(packet)
+        elif self._face is None:
+            raise MalformedPacket(f"{type(packet).__name__.upper()} before CONNECT")
+        elif isinstance(packet, Publish):
+            self._publish(self._face, packet)
+        elif isinstance(packet, Subscribe):
+            self._subscribe(self._face, packet)
+        elif isinstance(packet, Unsubscribe):
+            for topic in packet.filters:
+                self._subscriptions.pop(topic, None)
+            self._out += unsuback(packet.packet_id)
+        elif isinstance(packet, Ping):
+            self._out += pingresp()
+        elif isinstance(packet, Disconnect):
+            self.over = True
+        else:
+            assert isinstance(packet, Acknowledge)  # of a QoS 1 answer: nothing is resent here
+
+    def _connect(self, packet: Connect) -> None:
+        if self._face is not None:
+            raise MalformedPacket("a second CONNECT")
+        code = ReturnCode.ACCEPTED
+        if (packet.protocol, packet.level) != (_PROTOCOL, _LEVEL):
+            code = ReturnCode.UNACCEPTABLE_PROTOCOL
+            self.fault = f"{packet.protocol!r} level {packet.level}; only MQTT 3.1.1 is spoken"
+        else:
+            try:
+                self._face = self._enter(packet)
+            except Denied as denied:
+                code = denied.code
+        self._out += connack(code)
+        self.over, self.keep_alive = code is not ReturnCode.ACCEPTED, packet.keep_alive
+
+    def _publish(self, face: Face, message: Publish) -> None:
+        if message.qos > _LARGEST_QOS:
+            raise MalformedPacket("PUBLISH with QoS 2, which the service does not offer")
+        answers = list(face.publish(message))
+        if message.packet_id is not None:
+            self._out += puback(message.packet_id)
+        for answer in answers:
+            self._deliver(answer)
+
+    def _subscribe(self, face: Face, packet: Subscribe) -> None:
+        granted = []
+        for topic, qos in packet.filters:
+            if len(self._subscriptions) < _MOST_SUBSCRIPTIONS and face.may_subscribe(topic):
+                self._subscriptions[topic] = min(qos, _LARGEST_QOS)
+                granted.append(self._subscriptions[topic])
+            else:
+                granted.append(_REFUSED_SUBSCRIPTION)
+        self._out += suback(packet.packet_id, granted)
+
+    def _deliver(self, message: Publish) -> None:
+        """To a client that subscribed to the topic, at QoS 0; others do not get it."""
+        if any(matches(topic, message.topic) for topic in self._subscriptions):
+            self._out += message.encode()
+
+
+def matches(topic_filter: str, topic: str) -> bool:
+    """Whether a filter with ``+`` and ``#`` takes in a topic (MQTT 3.1.1, section 4.7)."""
+    wanted, found = topic_filter.split("/"), topic.split("/")
+    for level, part in enumerate(wanted):
+        if part == "#":
+            return True
+        if level >= len(found) or part not in ("+", found[level]):
+            return False
+    return len(wanted) == len(found)

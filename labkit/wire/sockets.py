@@ -1,0 +1,97 @@
+"""Binding ports, and saying who probably has the one that is taken."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterable
+
+from labkit.errors import LabError, PortTaken
+
+MQTT_PORT = 8883
+"""Fixed in the Python device SDK."""
+HTTPS_PORTS = (443, 8443)
+"""The first where it may be bound (clients without a port option need it), else the second."""
+HUB_HTTPS_PORTS = range(8444, 65536)
+"""Each hub takes the next that is free."""
+
+_LAST_LOOPBACK = 254
+_USES = {
+    443: "a web server",
+    8443: "a web server, or another lab",
+    8883: "another lab (labkit serve, or a notebook whose kernel still runs) or an MQTT broker "
+    "such as mosquitto",
+}
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises PortTaken, or LabError where the address is not this machine's."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+        bound.listen(512)
+    except OSError as error:
+        bound.close()
+        raise _explained(error, host, port) from error
+    bound.setblocking(False)
+    return bound
+
+
+def bind_first(host: str, ports: Iterable[int]) -> socket.socket:
+    """The first of several ports that can be bound. Raises what the last one raised."""
+    failure: LabError | None = None
+    for port in ports:
+        try:
+            return bind(host, port)
+        except PortTaken as error:
+            failure = error
+    assert failure is not None
+    raise failure
+
+
+def free_loopback(port: int) -> tuple[str, socket.socket]:
+    """The first address of 127.0.0.x on which ``port`` is free, and the port bound there.
+
+    Linux has the whole range; where only 127.0.0.1 exists, that one must be free.
+    """
+    first: PortTaken | None = None
+    for last in range(1, _LAST_LOOPBACK + 1):
+        host = f"127.0.0.{last}"
+        try:
+            return host, bind(host, port)
+        except PortTaken as error:
+            first = first or error
+        except LabError:
+            break  # this machine has no further loopback addresses
+    assert first is not None
+    raise first
+
+
+def port_of(bound: socket.socket) -> int:
+    port: int = bound.getsockname()[1]
+    return port
+
+
+def _explained(error: OSError, host: str, port: int) -> LabError:
+    if error.errno == errno.EADDRINUSE:
+        holder = _USES.get(port, "another program, or another lab")
+        return PortTaken(
+            f"Port {port} on {host} is taken",
+            expected="a port that nobody listens on",
+            found=f"it is held by {holder}, probably",
+            cure=f"stop it (to see which it is: ss -ltnp 'sport = :{port}'), "
+            "or choose another port or address",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return PortTaken(
+            f"Port {port} on {host} may not be bound by this user",
+            cure="choose a port above 1023, such as 8443",
+        )
+    return LabError(
+        f"{host}:{port} cannot be listened on",
+        expected="an address of this machine",
+        found=error.strerror or str(error),
+        cure="choose 127.0.0.1, or another address of this machine",
+    )
