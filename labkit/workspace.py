@@ -32,6 +32,17 @@ def locate(name: str | os.PathLike[str]) -> Path:
     return (home() / text).resolve()
 
 
+def existing(path: Path) -> Path:
+    """The folder, if it is a workspace; it may be open elsewhere. Raises WorkspaceError."""
+    if not (path / _MARK).exists():
+        raise WorkspaceError(
+            f"There is no workspace at {path}",
+            expected="a folder that Lab.open or labkit serve has made",
+            cure="name it with --workspace; notebooks keep theirs below " + str(home()),
+        )
+    return path
+
+
 class Workspace:
     """Takes the folder (mode 0700) and its lock. Raises WorkspaceError when it may not.
 

@@ -83,12 +83,16 @@ class FoldBox:
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """The arrow from a parent down to one unit; the first of several stacked ones is ``named``."""
+    """The arrow from a parent down to one unit; the first of several stacked ones is ``named``.
+
+    ``room``: how wide a text beside it may be.
+    """
 
     parent: str
     unit: str
     points: tuple[Point, ...]
     named: bool
+    room: int
 
 
 class Blocks:
@@ -147,21 +151,22 @@ class Blocks:
         for column, unit in enumerate(units):
             left = x + column * (share + COLUMN_GAP)
             bottoms.append(self._unit(unit, left, y, share))
-            self._straight(parent, unit, left + share // 2)
+            self._straight(parent, unit, left + share // 2, share // 2)
         return max(bottoms, default=y)
 
-    def _straight(self, parent: str, unit: str | Fold, x: int) -> None:
+    def _straight(self, parent: str, unit: str | Fold, x: int, room: int) -> None:
         if parent:
             points = ((x, self.boxes[parent].rect.bottom), (x, self._rect(unit).y))
-            self.joints.append(Joint(parent, _id(unit), points, named=True))
+            self.joints.append(Joint(parent, _id(unit), points, True, room))
 
     def _stacked(self, parent: str, units: Sequence[str | Fold], x: int, y: int, w: int) -> int:
-        trunk, bottom = x + INDENT // 2, y + STACK_GAP - SIBLING_GAP
+        trunk, bottom, above = x + INDENT // 2, y + STACK_GAP - SIBLING_GAP, y
         for unit in units:
             bottom = self._unit(unit, x + INDENT, bottom + SIBLING_GAP, w - INDENT)
             entry = self._rect(unit).y + CARD_H // 2
-            points = ((trunk, y), (trunk, entry), (x + INDENT, entry))
-            self.joints.append(Joint(parent, _id(unit), points, named=unit is units[0]))
+            points = ((trunk, above), (trunk, entry), (x + INDENT, entry))
+            self.joints.append(Joint(parent, _id(unit), points, unit is units[0], w - INDENT))
+            above = entry
         return bottom
 
     def _rect(self, unit: str | Fold) -> Rect:

@@ -194,7 +194,7 @@ class _Planner:
         for edge in self.board.linked("assigns"):
             group = self.boxes.get(edge.source)
             if group and len(roots) == 1:
-                floor.setdefault(edge.target, group.rect.y)
+                floor[edge.target] = group.rect.y  # stays there, whoever connects
         self._place("hub", roots, self.top, floor)
 
     def _entry(self, unit: str, y: int) -> int:

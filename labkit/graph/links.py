@@ -7,7 +7,6 @@ ever crosses a text.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -78,9 +77,9 @@ class Router:
         self._board, self._family, self._presented = board, family, presented
         self._rects, self._lanes = rects, lanes
         self._folds = family.folds
-        self._ports: dict[tuple[str, str], list[int]] = defaultdict(list)
+        self._ends: list[list[int]] = [[], [], []]  # for each gutter, the heights of its links
         self._used = [0, 0, 0]
-        self._spoken: list[list[int]] = [[], [], []]
+        self._spoken: list[list[Word]] = [[], [], []]
 
     def links(
         self, joints: Iterable[Joint], passages: Mapping[tuple[str, str], str]
@@ -115,19 +114,20 @@ class Router:
         y = (top + low) // 2 + 4 if straight else top + 15 if joint.named else low - 8
         cross = (x, (top + low) // 2 if straight else low - 12) if broken else None
         shift = 14 if cross and (straight or not joint.named) else 8
-        words = tuple(Word(text, x + shift, y, "start") for text in texts)
+        fitted = (fit(text, joint.room - shift - 4, SMALL, broken) for text in texts)
+        words = tuple(Word(text, x + shift, y, "start") for text in fitted)
         return Link(edges[0].kind, *pair, points, words, cross)
 
     def _around(self, source: str, target: str) -> tuple[Point, ...]:
         """Two units of one lane that are not parent and child: out into the gutter and back."""
         a, b = self._rects[source], self._rects[target]
         lane = self._lane(a)
-        side = "right" if lane == 0 else "left"
-        x = self._channel(0 if lane == 0 else lane - 1)
-        ya = self._port(source, side, self._wish(source))
-        yb = self._port(target, side, self._wish(target))
-        start, end = (a.right, b.right) if lane == 0 else (a.x, b.x)
-        return (start, ya), (x, ya), (x, yb), (end, yb)
+        gutter = max(0, lane - 1)
+        x = self._channel(gutter)
+        start = self._end(source, gutter, b.mid)
+        end = self._end(target, gutter, a.mid)
+        xa, xb = (a.x, b.x) if lane else (a.right, b.right)
+        return (xa, start), (x, start), (x, end), (xb, end)
 
     # --- across the lanes ------------------------------------------------------------------
 
@@ -147,13 +147,13 @@ class Router:
         first = self._across(source, via)
         if via == ENVELOPE:
             yield self._presents(source, first)
-        if target:
+        if via == ENVELOPE and (_broken(edges) or not target):
+            yield from self._stopped(edges, target)
+        else:
             last = self._across(via, target)
             points = last if via == ENVELOPE else first[:-1] + last[1:]
             words = self._words(_texts(edges), last, 1, _broken(edges))
             yield _link(edges, via if via == ENVELOPE else source, target, points, words, last[-2:])
-        elif self._presented.stopped:
-            yield self._stopped()
 
     def _presents(self, source: str, points: tuple[Point, ...]) -> Link:
         sent = sum(slip.mark is SENT for slip in self._presented.slips)
@@ -163,13 +163,14 @@ class Router:
         words = self._words(texts, points, 0, False)
         return Link("presents", source, ENVELOPE, points, words)
 
-    def _stopped(self) -> Link:
-        rect = self._rects[ENVELOPE]
-        end = rect.right + STOP, rect.mid
-        points = (rect.right, rect.mid), end
-        return Link(
-            "stopped", ENVELOPE, "", points, self._words(("stops here",), points, 1, True), end
-        )
+    def _stopped(self, edges: list[Edge], target: str) -> Iterator[Link]:
+        """A connection that gets no further than DPS."""
+        rect, texts = self._rects[ENVELOPE], _texts(edges) if edges else ("stops here",)
+        if edges or self._presented.stopped:
+            end = rect.right + STOP, rect.mid
+            points = (rect.right, rect.mid), end
+            words = self._words(texts, points, 1, True)
+            yield Link("stopped", ENVELOPE, target, points, words, end)
 
     def _across(self, left: str, right: str) -> tuple[Point, ...]:
         """From the right side of one unit to the left side of another one farther right."""
@@ -178,14 +179,15 @@ class Router:
             max(a.y + _inset(a), b.y + _inset(b)),
             min(a.bottom - _inset(a), b.bottom - _inset(b)),
         )
+        gutter = self._lane(b) - 1
         wish = min(max(self._wish(left), low), high)
         if low <= high and not self._blocked(a, wish):
-            y = self._free(wish, low, high, (left, "right"), (right, "left"))
+            y = self._free(gutter, wish, low, high, wish)
             return (a.right, y), (b.x, y)
-        x = self._channel(self._lane(b) - 1)
-        end = self._port(right, "left", self._wish(right))
-        start = self._port(left, "right", self._wish(left))
-        if not self._blocked(a, start):
+        x = self._channel(gutter)
+        end = self._end(right, gutter, a.mid)
+        if not self._blocked(a, self._wish(left)):
+            start = self._end(left, gutter, end)
             return (a.right, start), (x, start), (x, end), (b.x, end)
         out = a.right - 16
         over, edge = (a.y - 9, a.y) if not self._blocked(a, a.y - 9) else (a.bottom + 9, a.bottom)
@@ -210,18 +212,17 @@ class Router:
         rect = self._rects[unit]
         return rect.y + FOLD_HEAD // 2 if unit in self._folds else rect.mid
 
-    def _port(self, unit: str, side: str, wish: int) -> int:
-        rect = self._rects[unit]
-        return self._free(wish, rect.y + _inset(rect), rect.bottom - _inset(rect), (unit, side))
+    def _end(self, unit: str, gutter: int, toward: int) -> int:
+        rect, wish = self._rects[unit], self._wish(unit)
+        return self._free(gutter, wish, rect.y + _inset(rect), rect.bottom - _inset(rect), toward)
 
-    def _free(self, wish: int, low: int, high: int, *sides: tuple[str, str]) -> int:
-        """The y nearest to the wish that keeps its distance from the other ends on these sides."""
-        taken = [y for side in sides for y in self._ports[side]]
-        steps = sorted(range(low, high + 1), key=lambda y: abs(y - wish))
+    def _free(self, gutter: int, wish: int, low: int, high: int, toward: int) -> int:
+        """The height nearest to the wish that keeps its distance from the gutter's other links."""
+        taken = self._ends[gutter]
+        steps = sorted(range(low, high + 1), key=lambda y: (abs(y - wish), abs(y - toward)))
         free = (y for y in steps if all(abs(y - other) >= PORT_GAP for other in taken))
         y = next(free, wish)
-        for side in sides:
-            self._ports[side].append(y)
+        taken.append(y)
         return y
 
     def _channel(self, gutter: int) -> int:
@@ -250,11 +251,16 @@ class Router:
             x, texts = points[-1][0] - 6, texts[:1]
             lines = lines[::-1] if points[-3][1] < y else lines
         anchor: Literal["middle", "end"] = "middle" if len(points) == 2 else "end"
-        fitted = [fit(text, WORD_W, SMALL) for text in texts]
+        fitted = [fit(text, WORD_W, SMALL, broken) for text in texts]
         words = [Word(text, x, y, anchor) for text, y in zip(fitted, lines, strict=False)]
-        free = [w for w in words if all(abs(w.y - other) > 12 for other in self._spoken[gutter])]
-        self._spoken[gutter] += [word.y for word in free]
+        free = [word for word in words if not self._drowned(word, gutter)]
+        self._spoken[gutter] += free
         return tuple(free)
+
+    def _drowned(self, word: Word, gutter: int) -> bool:
+        """Whether a word would stand on another one, or say again what is said close by."""
+        near = (other for other in self._spoken[gutter] if abs(other.y - word.y) <= 40)
+        return any(abs(other.y - word.y) <= 12 or other.text == word.text for other in near)
 
 
 def _inset(rect: Rect) -> int:

@@ -47,7 +47,7 @@ font-family:{FONTS};font-size:{SMALL / 10}px}}
 .lab-board .icon,.lab-board .tag-icon{{stroke-linecap:round;stroke-linejoin:round}}
 .lab-board .thin{{stroke:var(--soft);stroke-width:1.3}}
 .lab-board .fold{{fill:var(--card);stroke:var(--edge);stroke-width:1.5}}
-.lab-board .line{{fill:none;stroke:var(--line);stroke-width:1.8;stroke-linejoin:round}}
+.lab-board .line{{fill:none;stroke:var(--line);stroke-width:2;stroke-linejoin:round}}
 .lab-board .head{{fill:var(--line);stroke:none}}
 .lab-board .word{{paint-order:stroke;stroke:var(--card);stroke-width:4px;stroke-linejoin:round}}
 .lab-board .in-lane .word{{stroke:var(--lane)}}
@@ -68,7 +68,7 @@ font-family:{FONTS};font-size:{SMALL / 10}px}}
 .lab-board .t-quiet text{{fill:var(--soft)}}
 .lab-board .envelope{{fill:var(--card);stroke:var(--sent);stroke-width:2}}
 .lab-board .flap{{fill:none;stroke:var(--sent);stroke-width:1.5}}
-.lab-board .lost{{fill:var(--bad-ink);font-weight:600}}
+.lab-board .lost{{fill:var(--bad-ink)}}
 .lab-board .torn .envelope{{stroke:var(--bad);stroke-width:2.6;stroke-dasharray:5 4}}
 .lab-board .torn .flap{{stroke:var(--bad)}}
 """

@@ -17,12 +17,12 @@ from labkit.graph.icons import ARROW, CROSS, KEY, KINDS
 from labkit.graph.kinds import Board, Node
 from labkit.graph.layout import MARGIN, SLIP_H, SLIPS_HEAD, Lane, Layout
 from labkit.graph.legend import Entry
-from labkit.graph.links import Link
+from labkit.graph.links import LANE_PAD, Link
 from labkit.graph.metrics import NAME, SMALL, TITLE, fit, width
 from labkit.graph.presented import HELD, MISSING, SENT, Mark, Presented
 from labkit.graph.states import STATES
 from labkit.graph.style import css
-from labkit.graph.words import EMPTY, LANES, fold_words, node_words, states_words
+from labkit.graph.words import EMPTY, LANES, fold_words, node_words, sent_words, states_words
 
 PAD: Final = 10
 HOLDS_KEY: Final = frozenset({"root-ca", "intermediate-ca", "device"})
@@ -71,8 +71,8 @@ class _Drawer:
         x, y, w, h = lane.rect.x, lane.rect.y, lane.rect.w, lane.rect.h
         name, role = LANES[lane.zone]
         yield f'<rect class="lane" x="{x}" y="{y}" width="{w}" height="{h}" rx="8"/>'
-        yield _text("name", x + PAD, y + 24, fit(name, w - PAD, NAME, True))
-        yield _text("soft", x + PAD, y + 41, fit(role, w - PAD, SMALL))
+        yield _text("name", x + LANE_PAD, y + 24, fit(name, w - LANE_PAD, NAME, True))
+        yield _text("soft", x + LANE_PAD, y + 41, fit(role, w - LANE_PAD, SMALL))
         if lane.empty:
             yield _text("soft", x + w // 2, y + h // 2 + 24, EMPTY[lane.zone], "middle")
 
@@ -168,7 +168,7 @@ class _Drawer:
         heading = fit(counted.partition(":")[0], rect.w - 2 * FOLD_PAD, SMALL, True)
         stacked = fold.form == "stack"
         inside = self.sheets(fold) if stacked else _sheet(rect.w, rect.h, 0)
-        taken = FOLD_PAD + width(heading, SMALL, bold=True) + 10
+        taken = FOLD_PAD + width(heading, SMALL, bold=True) + 6
         counts = self.counts(nodes) if stacked else self.tally(nodes, taken, rect.w - FOLD_PAD)
         return (
             f'<g class="folded {fold.form}" data-id="{escape(fold.id)}" role="img"'
@@ -183,12 +183,12 @@ class _Drawer:
         for key, state in reversed(list(STATES.items())):
             number = str(sum(node.state == key for node in nodes))
             if number != "0":
-                right -= 16 + width(number, SMALL, bold=True)
+                right -= 14 + width(number, SMALL)
                 icon = _icon("icon", right, 8, state.icon, 12)
-                count = _text("state", right + 15, 18, number)
+                count = _text("", right + 14, 18, number)
                 signs.append(f'<g class="s-{state.slug}">{icon}{count}</g>')
-                right -= 8
-        return "".join(signs) if right + 8 >= left else ""
+                right -= 5
+        return "".join(signs) if right + 5 >= left else ""
 
     def sheets(self, fold: FoldBox) -> str:
         w, h = fold.rect.w - SHEETS, fold.rect.h - SHEETS
@@ -213,7 +213,11 @@ class _Drawer:
             return
         torn = " torn" if self.presented.missing else ""
         w, y = rect.w, SLIPS_HEAD
-        yield f'<g class="sent{torn}" transform="translate({rect.x},{rect.y})">'
+        said = escape(sent_words(self.board, self.presented))
+        yield (
+            f'<g class="sent{torn}" data-kind="envelope" role="img" aria-label="{said}"'
+            f' transform="translate({rect.x},{rect.y})"><title>{said}</title>'
+        )
         yield f'<rect class="envelope" width="{w}" height="{rect.h}" rx="4"/>'
         yield f'<path class="flap" d="M2 2 {w // 2} 26 {w - 2} 2"/>'
         for slip in self.presented.slips:
@@ -226,9 +230,9 @@ class _Drawer:
             said = f"DPS has {node.label}" if mark is HELD else f"{node.label} {mark.word}"
             return _text("soft", PAD, y + 14, fit(said, w - 2 * PAD, SMALL))
         said = mark.word if mark.tone == "missing" else ""
-        right = w - PAD - width(said, SMALL, bold=True)
-        name = _text("", 38, y + 13, fit(node.label, right - 44, SMALL))
-        return f"{_tag_sign(mark, PAD, y)}{name}{_text('lost', right, y + 13, said)}"
+        right = w - 8 - width(said, SMALL)
+        name = _text("", 36, y + 13, fit(node.label, right - 40, SMALL))
+        return f"{_tag_sign(mark, 8, y)}{name}{_text('lost', right, y + 13, said)}"
 
 
 def _text(style: str, x: int, y: int, text: str, anchor: str = "start") -> str:

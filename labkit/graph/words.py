@@ -8,7 +8,7 @@ from typing import Final
 
 from labkit.graph.family import Family, Fold
 from labkit.graph.kinds import KIND_WORDS, Board, Edge, Node, Zone
-from labkit.graph.presented import MISSING, SENT, Presented
+from labkit.graph.presented import SENT, Presented
 from labkit.graph.states import STATES
 
 LANES: Final[dict[Zone, tuple[str, str]]] = {
@@ -57,6 +57,15 @@ def states_words(nodes: Iterable[Node]) -> str:
     return ", ".join(f"{counts[key]} {key}" for key in STATES if counts[key])
 
 
+def sent_words(board: Board, presented: Presented) -> str:
+    """What the drawn-out connection carried, and what it lacked."""
+    sender = board.nodes[board.connection].label
+    sent = [board.nodes[slip.node].label for slip in presented.slips if slip.mark is SENT]
+    lost = [board.nodes[node].label for node in presented.missing]
+    told = f"In its last connection {sender} sent {_listed(sent) or 'no certificate'}."
+    return f"{told} Missing: {_listed(lost)}." if lost else told
+
+
 class _Teller:
     def __init__(self, board: Board, family: Family, presented: Presented) -> None:
         self.board, self.family, self.presented = board, family, presented
@@ -70,7 +79,7 @@ class _Teller:
             yield f"{name}:" if told else f"{name}: {EMPTY[zone].lower()}."
             yield from (f"- {line}" for line in told)
         if self.presented.slips:
-            yield self._connection()
+            yield sent_words(self.board, self.presented)
 
     def _unit(self, unit: str | Fold) -> Iterator[str]:
         if isinstance(unit, Fold):
@@ -110,13 +119,6 @@ class _Teller:
         if self.board.nodes[edge.target].kind == "hub":
             said = said.replace("provisioned as", "provisioned to")
         return f"{said}, but that link is broken" if edge.broken and not fold else said
-
-    def _connection(self) -> str:
-        sender = self.board.nodes[self.board.connection].label
-        sent = [self.board.nodes[s.node].label for s in self.presented.slips if s.mark is SENT]
-        lost = [self.board.nodes[s.node].label for s in self.presented.slips if s.mark is MISSING]
-        told = f"In its last connection {sender} sent {_listed(sent) or 'no certificate'}."
-        return f"{told} Missing: {_listed(lost)}." if lost else told
 
 
 def _listed(names: list[str]) -> str:

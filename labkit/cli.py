@@ -1,0 +1,200 @@
+"""The ``labkit`` command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from labkit.clock import Clock, parse_moment, parse_span
+from labkit.errors import LabError
+from labkit.workspace import existing, locate
+
+_DEFAULT_HOST = "127.0.0.1"
+_HIGHEST_PORT = 65535
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0, 1 for an error, 2 for a wrong call."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except LabError as error:
+        print(f"labkit: {error}", file=sys.stderr)
+        return 1
+    return code
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from labkit.serve import log_to_stderr, serve
+    from labkit.wire.listener import Ports
+
+    log_to_stderr(logging.WARNING if options.quiet else logging.INFO)
+    ports = Ports(options.host, options.mqtt_port, options.https_port)
+    serve(_place(options.workspace), ports, tuple(options.hub), options.clock)
+    return 0
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    from labkit.doctor import examine
+
+    diagnosis = examine()
+    print(diagnosis.details())
+    return 0 if diagnosis.ok else 1
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from labkit.explanation import Explanation
+    from labkit.wire.http.refusals import to_json
+
+    refusal = _find_refusal(options)
+    if options.json:
+        print(json.dumps(to_json(refusal), indent=2))
+        return 0
+    print(f"Tracking ID {refusal.tracking_id}, {refusal.at:%Y-%m-%d %H:%M:%S} by the lab's clock")
+    print(Explanation(refusal))
+    return 0
+
+
+def _find_refusal(options: argparse.Namespace) -> Any:
+    from labkit.cloud.refusals import Refusals
+    from labkit.cloud.store import Base
+    from labkit.database import Database
+    from labkit.events import Events
+
+    if bool(options.tracking_id) == options.last:
+        raise LabError("Name one refusal", expected="either its tracking ID, or --last")
+    path = existing(_place(options.workspace))
+    clock = Clock(path / "clock.json")
+    refusals = Refusals(Database(path / "cloud.db", Base.metadata), clock, Events(clock))
+    if options.tracking_id:
+        return refusals.find(options.tracking_id)
+    found = refusals.last(options.device)
+    if found is None:
+        whom = options.device or "Nobody"
+        raise LabError(f"{whom} was not refused in this workspace", found=str(path))
+    return found
+
+
+def _clock(options: argparse.Namespace) -> int:
+    clock = Clock(existing(_place(options.workspace)) / "clock.json")
+    if options.action == "set":
+        clock.set(parse_moment(_value(options)))
+    elif options.action == "advance":
+        clock.advance(seconds=parse_span(_value(options)).total_seconds())
+    elif options.action == "reset":
+        clock.reset()
+    print(f"{clock.now():%Y-%m-%dT%H:%M:%SZ}")
+    return 0
+
+
+def _value(options: argparse.Namespace) -> str:
+    if not options.value:
+        example = "31d" if options.action == "advance" else "2027-01-31T12:00:00Z"
+        raise LabError(f"clock {options.action} needs a value", expected=f"such as {example}")
+    return str(options.value)
+
+
+def _hosts(options: argparse.Namespace) -> int:
+    from labkit.cloud.hub.service import DOMAIN
+    from labkit.wire.listener import GLOBAL_ENDPOINT, SERVICE_ENDPOINT
+
+    hubs = (f"{name.removesuffix(f'.{DOMAIN}')}.{DOMAIN}" for name in options.hub)
+    for name in (GLOBAL_ENDPOINT, SERVICE_ENDPOINT, *hubs):
+        print(f"{options.host}\t{name}")
+    return 0
+
+
+def _notebooks(options: argparse.Namespace) -> int:
+    from labkit.notebooks import refresh
+
+    paths = options.path or sorted(Path("notebooks").glob("*.ipynb"))
+    changed = refresh(paths)
+    for path in paths:
+        print(f"{'changed' if path in changed else 'same   '}  {path}")
+    return 0
+
+
+def _place(given: str) -> Path:
+    """A folder as it is written, unless there is none and a workspace has that name."""
+    here = Path(given).expanduser()
+    if not here.exists() and "/" not in given and locate(given).exists():
+        return locate(given)
+    return here.resolve()
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) <= _HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 1 to {_HIGHEST_PORT}")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="labkit", description="Learn, teach and test X.509 identity in Azure IoT, offline."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add(commands, "doctor", _doctor, "check that this machine has what the lab needs")
+    _add_explain(commands)
+    _add_clock(commands)
+    hosts = _add(
+        commands, "hosts", _hosts, "print lines for /etc/hosts, for clients that need them"
+    )
+    hosts.add_argument("--host", default=_DEFAULT_HOST, metavar="ADDR")
+    hosts.add_argument("--hub", nargs="+", default=["contoso-hub"], metavar="NAME")
+    notebooks = _add(commands, "notebooks", _notebooks, "for authors: execute and store notebooks")
+    notebooks.add_argument("action", choices=["refresh"])
+    notebooks.add_argument("path", nargs="*", type=Path, help="default: all of notebooks/")
+    return parser
+
+
+def _add(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    made.set_defaults(run=run)
+    return made
+
+
+def _add_workspace(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    parser.add_argument(
+        "--workspace",
+        required=default is None,
+        default=default,
+        metavar="DIR",
+        help="the lab's folder, or the name of a lab that a notebook opened",
+    )
+
+
+def _add_serve(commands: Any) -> None:
+    serve = _add(commands, "serve", _serve, "run the emulated DPS and IoT Hub until stopped")
+    _add_workspace(serve, default="labkit-serve")
+    serve.add_argument("--host", default=_DEFAULT_HOST, metavar="ADDR", help="default: %(default)s")
+    serve.add_argument("--mqtt-port", type=_port, metavar="PORT", help="default: 8883")
+    serve.add_argument(
+        "--https-port", type=_port, metavar="PORT", help="default: 443 where allowed, else 8443"
+    )
+    serve.add_argument("--hub", nargs="+", default=["contoso-hub"], metavar="NAME")
+    serve.add_argument(
+        "--clock", default="", metavar="ISO-8601|real", help="where the lab's clock starts"
+    )
+    serve.add_argument("--quiet", action="store_true", help="log warnings only")
+
+
+def _add_explain(commands: Any) -> None:
+    explain = _add(commands, "explain", _explain, "say why a client was refused")
+    explain.add_argument("tracking_id", nargs="?", metavar="ID")
+    explain.add_argument("--last", action="store_true", help="the most recent refusal")
+    explain.add_argument("--device", default="", metavar="ID", help="of this device")
+    explain.add_argument("--json", action="store_true", help="for programs")
+    _add_workspace(explain)
+
+
+def _add_clock(commands: Any) -> None:
+    clock = _add(commands, "clock", _clock, "show or move the lab's clock")
+    clock.add_argument("action", choices=["show", "set", "advance", "reset"])
+    clock.add_argument("value", nargs="?", help="a moment (ISO 8601) or a span such as 31d")
+    _add_workspace(clock)

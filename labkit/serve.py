@@ -1,0 +1,110 @@
+"""``labkit serve``: the emulator for device teams, in a process of its own."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import signal
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from labkit.clock import parse_moment
+from labkit.cloud.store import new_sas_key, setting
+from labkit.lab import Lab
+from labkit.wire.listener import GLOBAL_ENDPOINT, Ports
+
+RESOURCE_GROUP, DPS_NAME = "lab", "lab-dps"
+_log = logging.getLogger("labkit")
+
+
+def serve(workspace: Path, ports: Ports, hubs: tuple[str, ...], clock: str) -> None:
+    """Opens the workspace, says where everything is in one line of JSON, and waits.
+
+    Returns after SIGTERM or SIGINT, with everything closed. Raises what :meth:`Lab.open` raises.
+    """
+    _warn_of_strangers(ports.host or "")
+    with _until_stopped() as stopped, Lab.open(workspace, hubs=hubs, ports=ports) as lab:
+        if clock == "real":
+            lab.clock.reset()
+        elif clock:
+            lab.clock.set(parse_moment(clock))
+        print(json.dumps(description(lab)), flush=True)
+        stopped.wait()
+        _log.info("stopping")
+
+
+def description(lab: Lab) -> dict[str, Any]:
+    """Where a client finds each service of a running lab. Holds secrets: the SAS keys."""
+    listener, database = lab.listener, lab.cloud.database
+    host, https = _in_url(listener.host), listener.https_port
+    key = setting(database, "sas:dps", new_sas_key)
+    return {
+        "ready": True,
+        "idScope": lab.dps.id_scope,
+        "serverCa": str(lab.server.root_file),
+        "dps": {
+            "host": listener.host,
+            "mqttPort": listener.mqtt_port,
+            "httpsPort": https,
+            "deviceEndpoint": GLOBAL_ENDPOINT,
+            "connectionString": _connection(f"{host}:{https}", "provisioningserviceowner", key),
+        },
+        "hubs": [_hub(lab, name) for name in sorted(listener.hub_ports)],
+        "arm": {
+            "endpoint": f"https://{host}:{https}",
+            "subscriptionId": setting(database, "subscription", lambda: str(uuid.uuid4())),
+            "resourceGroup": RESOURCE_GROUP,
+            "provisioningService": DPS_NAME,
+        },
+    }
+
+
+def _hub(lab: Lab, name: str) -> dict[str, Any]:
+    listener, port = lab.listener, lab.listener.hub_ports[name]
+    key = setting(lab.cloud.database, f"sas:hub:{name}", new_sas_key)
+    return {
+        "hostName": lab.hub(name).host_name,
+        "address": listener.host,
+        "mqttPort": listener.mqtt_port,
+        "httpsPort": port,
+        "connectionString": _connection(f"{_in_url(listener.host)}:{port}", "iothubowner", key),
+    }
+
+
+def _connection(host: str, policy: str, key: str) -> str:
+    return f"HostName={host};SharedAccessKeyName={policy};SharedAccessKey={key}"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _warn_of_strangers(host: str) -> None:
+    if host and not ipaddress.ip_address(host).is_loopback:
+        _log.warning("listening on %s: other machines may reach this lab", host)
+
+
+@contextmanager
+def _until_stopped() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set; what handled them before does so again afterwards."""
+    stopped = threading.Event()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda *_: stopped.set()) for number in signals]
+    try:
+        yield stopped
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+
+
+def log_to_stderr(level: int) -> None:
+    """stdout belongs to the one line of JSON."""
+    logging.basicConfig(
+        stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(message)s"
+    )
