@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from labkit.clock import Clock
+from labkit.cloud import presentations
 from labkit.cloud.dps import ProvisioningService
 from labkit.cloud.hub import Hubs
+from labkit.cloud.presentations import Presentation
 from labkit.cloud.refusals import Refusals
 from labkit.cloud.store import Base
 from labkit.database import Database
@@ -21,6 +23,10 @@ class Cloud:
         self.refusals = Refusals(self.database, clock, events)
         self.hubs = Hubs(self.database, clock, events, self.refusals)
         self.dps = ProvisioningService(self.database, clock, events, self.refusals, self.hubs)
+
+    def visits(self, service: str) -> list[Presentation]:
+        """The last visit of each device to a service (``dps``, or a hub's name), newest first."""
+        return [v for v in presentations.all_of(self.database) if v.service == service]
 
     def close(self) -> None:
         self.database.close()

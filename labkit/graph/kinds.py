@@ -148,8 +148,11 @@ def add_edge(
 def read(graph: nx.DiGraph[Any]) -> Board:
     """The graph as typed records.
 
-    Raises ValueError for a node or edge whose kind, state or zone is missing or not a known one.
+    Raises ValueError for a node without an ID, and for a node or edge whose kind, state or zone is
+    missing or not a known one.
     """
+    if "" in graph:
+        raise ValueError("a node needs an ID that is not empty")
     nodes = {str(name): _node(str(name), data) for name, data in graph.nodes(data=True)}
     edges = tuple(_edge(str(a), str(b), data) for a, b, data in graph.edges(data=True) if a != b)
     about = graph.graph
@@ -160,6 +163,11 @@ def read(graph: nx.DiGraph[Any]) -> Board:
         edges=edges,
         connection=_connection(str(about.get("connection", "")), nodes),
     )
+
+
+def printable(text: str) -> str:
+    """The text with a replacement character for whatever XML cannot hold."""
+    return _NO_XML.sub("\ufffd", text)
 
 
 def _node(name: str, data: Mapping[str, Any]) -> Node:
@@ -193,7 +201,7 @@ def _known(where: str, what: str, value: Any, choices: tuple[str, ...]) -> Any:
 
 
 def _line(text: object) -> str:
-    return " ".join(_NO_XML.sub("\ufffd", str(text)).split())
+    return " ".join(printable(str(text)).split())
 
 
 def _connection(asked: str, nodes: Mapping[str, Node]) -> str:

@@ -189,7 +189,7 @@ class _Planner:
         floor: dict[str, int] = {}
         for (_, target), name in self.passages.items():
             if target:
-                floor[target] = self.rects[name].mid - self._entry(target, 0)
+                floor.setdefault(target, self.rects[name].mid - self._entry(target, 0))
         roots = self.family.roots("hub")
         for edge in self.board.linked("assigns"):
             group = self.boxes.get(edge.source)

@@ -21,7 +21,7 @@ FONTS: Final = (
 def css(states: Iterable[str]) -> str:
     """The rules of the board and of those states that it shows."""
     used = set(states)
-    return _BOARD + "".join(_state_rule(key) for key in STATES if key in used)
+    return BOARD + "".join(_state_rule(key) for key in STATES if key in used)
 
 
 def _state_rule(key: str) -> str:
@@ -30,7 +30,7 @@ def _state_rule(key: str) -> str:
     return f".lab-board .s-{state.slug}{{{tones};--dash:{state.dash or 'none'}}}\n"
 
 
-_BOARD: Final = f"""
+BOARD: Final = f"""
 .lab-board{{--card:#fff;--edge:#d5dae0;--lane:#f3f5f8;--text:#1b1f24;--soft:#4d5661;--line:#5c6670;
 --sent:{BLUE.stroke};--on-sent:#fff;--bad:{VERMILLION.stroke};--bad-ink:{VERMILLION.ink};--on-bad:#fff;
 font-family:{FONTS};font-size:{SMALL / 10}px}}

@@ -8,13 +8,13 @@ Everything it needs is inside: style, icons, words. Each node is a group that ca
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
+from html import escape as escape_html
 from typing import Final
 
 from labkit.graph.blocks import FOLD_HEAD, FOLD_PAD, ROW_H, SHEETS, Box, FoldBox, Point
 from labkit.graph.family import Family
 from labkit.graph.icons import ARROW, CROSS, KEY, KINDS
-from labkit.graph.kinds import Board, Node
+from labkit.graph.kinds import Board, Node, printable
 from labkit.graph.layout import MARGIN, SLIP_H, SLIPS_HEAD, Lane, Layout
 from labkit.graph.legend import Entry
 from labkit.graph.links import LANE_PAD, Link
@@ -233,6 +233,11 @@ class _Drawer:
         right = w - 8 - width(said, SMALL)
         name = _text("", 36, y + 13, fit(node.label, right - 40, SMALL))
         return f"{_tag_sign(mark, 8, y)}{name}{_text('lost', right, y + 13, said)}"
+
+
+def escape(text: str) -> str:
+    """The text as XML can hold it, in content or in an attribute."""
+    return escape_html(printable(text))
 
 
 def _text(style: str, x: int, y: int, text: str, anchor: str = "start") -> str:

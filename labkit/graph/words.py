@@ -96,7 +96,8 @@ class _Teller:
         span = f"{nodes[0].label} to {nodes[-1].label}"
         if fold.form == "rows":
             span = ", ".join(node.label for node in nodes)
-        return f"{fold_words(self.board, fold.members)}{below} ({span}){self._fold_deeds(fold)}."
+        count, _, states = fold_words(self.board, fold.members).partition(":")
+        return f"{count}{below} ({span}):{states}{self._fold_deeds(fold)}."
 
     def _fold_deeds(self, fold: Fold) -> str:
         members = set(fold.members)

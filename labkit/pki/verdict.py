@@ -278,7 +278,7 @@ def _validity(certificate: x509.Certificate, at: datetime) -> Check:
     about = chain.title(certificate.subject)
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if begin <= at <= end:
-        return passed(VALIDITY, about, f"valid until {end:%Y-%m-%d %H:%M} UTC")
+        return passed(VALIDITY, about, f"valid until {end:%Y-%m-%d}")
     early = at < begin
     why = f"not valid before {begin:%Y-%m-%d}" if early else f"it expired on {end:%Y-%m-%d}"
     cure = "wait, or correct the clock" if early else "renew it"

@@ -1,0 +1,208 @@
+"""The lab's state as a graph: who signed whom, what the cloud knows, what was presented last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from labkit.graph.kinds import add_edge, add_node, new_graph
+from labkit.graph.states import StateKey
+from labkit.pki import chain
+from labkit.pki.request import describe_key
+from labkit.trace import first_failure
+
+if TYPE_CHECKING:
+    from networkx import DiGraph
+
+    from labkit.cloud.presentations import Presentation
+    from labkit.device import Device
+    from labkit.lab import Lab
+
+
+def of_lab(lab: Lab) -> DiGraph[str]:
+    """The whole board of a lab, as :mod:`labkit.graph.kinds` describes it."""
+    return _Board(lab).graph
+
+
+class _Board:
+    """Draws the nodes in the order of the supply chain, then the cloud's, then the links."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab, self._now = lab, lab.clock.now()
+        self._verified = lab.dps.certificates.verified()
+        self._visits = {visit.device: visit for visit in lab.cloud.visits("dps")}
+        self._last = next(iter(self._visits.values()), None)
+        self._authorities = [ca for custodian in lab.custodians for ca in custodian.authorities()]
+        self._certificates = [ca.certificate for ca in self._authorities]
+        self._ids = {
+            chain.thumbprint(ca.certificate): f"ca {ca.custodian.name}/{ca.name}"
+            for ca in self._authorities
+        }
+        connection = f"device {self._last.device}" if self._last else ""
+        self.graph = new_graph(*self._headline(), connection=connection)
+        self._draw_authorities()
+        self._draw_devices()
+        self._draw_dps()
+        self._draw_hubs()
+
+    def _headline(self) -> tuple[str, str]:
+        if not self._authorities:
+            return "An empty lab", "Nothing has been made yet."
+        visit = self._last
+        if visit is None:
+            return "The supply chain", "Nobody has asked DPS for anything yet."
+        if visit.accepted:
+            return f"{visit.device} is provisioned", f"It sent {chain.names(visit.chain)}."
+        return f"{visit.device} is refused", self._reason(visit)
+
+    def _reason(self, visit: Presentation) -> str:
+        refusal = self._lab.cloud.refusals.last(visit.device)
+        failure = first_failure(refusal.checks) if refusal else None
+        return f"{failure.about}: {failure.why}." if failure else ""
+
+    def _draw_authorities(self) -> None:
+        for ca in self._authorities:
+            root = chain.is_self_issued(ca.certificate)
+            kind = "root CA" if root else "intermediate CA"
+            add_node(
+                self.graph,
+                self._id(ca.certificate),
+                kind="root-ca" if root else "intermediate-ca",
+                label=ca.name,
+                detail=f"{kind} · token {ca.custodian.name}",
+                state=self._ca_state(ca.certificate),
+                presented=self._sent(ca.certificate),
+            )
+        for ca in self._authorities:
+            if not chain.is_self_issued(ca.certificate):
+                self._link(ca.chain[1], self._id(ca.certificate), ca.certificate)
+
+    def _draw_devices(self) -> None:
+        for device in self._lab.devices:
+            certificate, name = device.certificate, f"device {device.name}"
+            ends = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
+            add_node(
+                self.graph,
+                name,
+                kind="device",
+                label=device.name,
+                detail=f"{describe_key(certificate.public_key())} · valid to {ends}",
+                state=self._device_state(device),
+                presented=True if device.name in self._visits else None,
+            )
+            issuer = next(iter(chain.climb(certificate, self._certificates)[1:]), None)
+            if issuer is not None:
+                self._link(issuer, name, certificate)
+
+    def _draw_dps(self) -> None:
+        for entry in self._lab.dps.certificates:
+            verified = entry.is_verified
+            add_node(
+                self.graph,
+                f"entry {entry.name}",
+                kind="ca-entry",
+                label=entry.name,
+                detail="possession proven" if verified else "waits for proof of possession",
+                state="verified" if verified else "unverified",
+            )
+            if (known := self._known(entry.certificate)) is not None:
+                add_edge(self.graph, known, f"entry {entry.name}", kind="uploaded")
+        for group in self._lab.dps.enrollment_groups:
+            add_node(
+                self.graph,
+                f"group {group.id}",
+                kind="enrollment-group",
+                label=group.id,
+                detail="enrollment group",
+                state="trusted" if group.enabled else "disabled",
+            )
+            if (named := self._named(group.certificate)) is not None:
+                add_edge(self.graph, f"group {group.id}", named, kind="names")
+
+    def _draw_hubs(self) -> None:
+        for hub in self._lab.cloud.hubs:
+            name = f"hub {hub.name}"
+            add_node(
+                self.graph,
+                name,
+                kind="hub",
+                label=hub.name,
+                detail=hub.host_name,
+                state="trusted",
+            )
+            for group in self._lab.dps.enrollment_groups:
+                add_edge(self.graph, f"group {group.id}", name, kind="assigns")
+            for identity in hub.devices():
+                known = f"identity {hub.name}/{identity.device_id}"
+                add_node(
+                    self.graph,
+                    known,
+                    kind="identity",
+                    label=identity.device_id,
+                    detail="device identity",
+                    state="trusted" if identity.enabled else "disabled",
+                )
+                add_edge(self.graph, name, known, kind="knows")
+                self._provisioned(identity.device_id, known)
+
+    def _provisioned(self, device_id: str, identity: str) -> None:
+        """The way from the device to its identity, unless the device was refused since."""
+        visit, device = self._visits.get(device_id), f"device {device_id}"
+        if device in self.graph and (visit is None or visit.accepted):
+            add_edge(self.graph, device, identity, kind="provisioned")
+
+    def _link(self, issuer: x509.Certificate, below: str, certificate: x509.Certificate) -> None:
+        """A signature; broken where the last visitor left its issuer out and DPS lacks it."""
+        if (known := self._known(issuer)) is None:
+            return
+        broken = bool(self._sent(certificate)) and self._sent(issuer) is False
+        broken = broken and issuer not in self._verified and not self._last_was_accepted()
+        add_edge(self.graph, known, below, kind="signed", broken=broken)
+
+    def _last_was_accepted(self) -> bool:
+        return self._last is not None and self._last.accepted
+
+    def _sent(self, certificate: x509.Certificate) -> bool | None:
+        """Whether the last visitor sent it; None for what is not on that visitor's way up."""
+        if self._last is None or not self._last.chain:
+            return None
+        if certificate in self._last.chain:
+            return True
+        return False if certificate in self._way_up(self._last.chain) else None
+
+    def _way_up(self, sent: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+        return chain.climb(sent[0], [*sent, *self._certificates])
+
+    def _ca_state(self, certificate: x509.Certificate) -> StateKey:
+        if (aged := self._aged(certificate)) is not None:
+            return aged
+        left_out = self._sent(certificate) is False and not self._last_was_accepted()
+        if left_out and certificate not in self._verified:
+            return "not sent"
+        way_up = chain.climb(certificate, self._certificates)
+        return "trusted" if any(ca in self._verified for ca in way_up) else "unknown"
+
+    def _device_state(self, device: Device) -> StateKey:
+        if (aged := self._aged(device.certificate)) is not None:
+            return aged
+        visit = self._visits.get(device.name)
+        return "trusted" if visit is not None and visit.accepted else "unknown"
+
+    def _aged(self, certificate: x509.Certificate) -> StateKey | None:
+        if self._now > certificate.not_valid_after_utc:
+            return "expired"
+        return "not yet valid" if self._now < certificate.not_valid_before_utc else None
+
+    def _id(self, certificate: x509.Certificate) -> str:
+        return self._ids[chain.thumbprint(certificate)]
+
+    def _known(self, certificate: x509.Certificate) -> str | None:
+        return self._ids.get(chain.thumbprint(certificate))
+
+    def _named(self, signing: x509.Certificate) -> str | None:
+        """The group's certificate as DPS has it, else as the supply chain has it."""
+        entries = (e for e in self._lab.dps.certificates if e.certificate == signing)
+        entry = next(entries, None)
+        return f"entry {entry.name}" if entry else self._known(signing)

@@ -1,0 +1,94 @@
+"""The lessons as a trainee lives them: solved, and run more than once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell
+
+from labkit.notebooks import execute, normalise
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+SOLUTIONS = {
+    "01-first-device": {
+        "exercise-second-widget": """\
+second = technician.make_device("smart-x-widget-002")
+second.provision()
+second.connect().send({"temperature": 19.0})""",
+    },
+}
+COUNTED = """\
+from labkit.supplychain.ledger import IssuedRow
+from sqlalchemy import func, select
+
+with lab._supply_chain.ledger._database.read() as session:
+    issued = session.scalar(select(func.count()).select_from(IssuedRow))
+print(issued, len(lab.devices), len(list(lab.dps.certificates)),
+      len(list(lab.dps.enrollment_groups)), len(lab.hub().devices()))"""
+
+
+def load(name: str) -> Any:
+    return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+
+
+def outputs_of(notebook: Any, start: str) -> list[str]:
+    cells = (c for c in notebook.cells if c.cell_type == "code" and start in c.source)
+    return [
+        output.get("text") or output.get("data", {}).get("text/plain", "")
+        for cell in cells
+        for output in cell.outputs
+    ]
+
+
+def test_every_exercise_has_a_solution() -> None:
+    tags = {
+        (path.stem, tag)
+        for path in FOLDER.glob("*.ipynb")
+        for cell in load(path.stem).cells
+        for tag in cell.metadata.get("tags", [])
+        if tag.startswith("exercise-")
+    }
+    assert tags == {(name, tag) for name, tags in SOLUTIONS.items() for tag in tags}
+
+
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_exercises_are_committed_unsolved(name: str) -> None:
+    assert all("not yet" in text for text in outputs_of(load(name), "check("))
+
+
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_the_reference_solution_is_accepted(name: str) -> None:
+    notebook = load(name)
+    for cell in notebook.cells:
+        for tag in cell.metadata.get("tags", []):
+            cell.source = SOLUTIONS[name].get(tag, cell.source)
+    execute(notebook, FOLDER)
+    reports = outputs_of(notebook, "check(")
+    assert reports
+    assert all("solved" in report for report in reports), reports
+
+
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_running_all_cells_twice_in_one_kernel_makes_nothing_twice(name: str) -> None:
+    notebook = load(name)
+    once = notebook.cells
+    again = [nbformat.from_dict(cell) for cell in once]
+    notebook.cells = [*once, new_code_cell(COUNTED), *again, new_code_cell(COUNTED)]
+    normalise(notebook)
+    execute(notebook, FOLDER)
+    first, second = outputs_of(notebook, "IssuedRow")
+    assert first == second
+    assert not any("Traceback" in text for text in outputs_of(notebook, ""))
+
+
+def test_a_refresh_changes_nothing_that_is_committed(tmp_path: Path) -> None:
+    """Two runs give the same bytes: what is committed is what a run prints today."""
+    from labkit.notebooks import refresh
+
+    for path in sorted(FOLDER.glob("*.ipynb")):
+        copy = tmp_path / path.name
+        copy.write_bytes(path.read_bytes())
+        assert refresh([copy]) == [], f"{path.name} is stale: ./lab run labkit notebooks refresh"
