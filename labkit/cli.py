@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     from labkit.serve import log_to_stderr, serve
-    from labkit.wire.listener import Ports
+    from labkit.wire.ports import Ports
 
     log_to_stderr(logging.WARNING if options.quiet else logging.INFO)
     ports = Ports(options.host, options.mqtt_port, options.https_port)

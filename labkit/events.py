@@ -55,8 +55,15 @@ class Events:
             self._kept.append(event)
         _log.info("%s: %s", source, text)
         for listener in list(self._listeners):
-            listener(event)
+            self._tell(listener, event)
         return event
+
+    def _tell(self, listener: Callable[[Event], None], event: Event) -> None:
+        """Who listens must not be able to stop what happens."""
+        try:
+            listener(event)
+        except Exception:
+            _log.exception("a listener failed at %s", event)
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Calls ``listener`` with each event from now on; returns what ends it."""

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.clock import Clock, parse_moment
-from labkit.cloud import Cloud
-from labkit.cloud.dps import ProvisioningService
-from labkit.cloud.hub import Hub
-from labkit.device import Device, Network
-from labkit.device.flash import Flash
 from labkit.errors import NotFound, ServiceRefusal
 from labkit.events import Event, Events
-from labkit.explanation import Explanation
-from labkit.hsm import TokenStore
-from labkit.pki.identity import Identity
-from labkit.supplychain import Custodian, SupplyChain
-from labkit.supplychain.ledger import Ledger
-from labkit.wire.listener import Listener, Ports
-from labkit.wire.server_identity import ServerIdentity
+from labkit.wire.ports import Ports
 from labkit.workspace import Workspace, locate
 
 if TYPE_CHECKING:
+    from labkit.cloud.dps import ProvisioningService
+    from labkit.cloud.hub import Hub
+    from labkit.device import Device, Network
+    from labkit.explanation import Explanation
     from labkit.graph import Picture
+    from labkit.supplychain import Custodian
 
 DEFAULT_HUB = "contoso-hub"
 
@@ -34,40 +27,35 @@ _open: dict[Path, Lab] = {}
 
 
 class Lab:
-    """One workspace, opened; the front door of everything. Use :meth:`open`."""
+    """One workspace, opened; the front door of everything. Use :meth:`open`.
+
+    ``path`` is its folder, ``clock`` its time, ``events`` what happened; ``cloud``, ``server``
+    and ``listener`` are for those who look behind the scenes.
+    """
 
     def __init__(
         self, workspace: Workspace, ports: Ports, hubs: tuple[str, ...], clock: str
     ) -> None:
         self.path = workspace.path
+        self._workspace = workspace
+        try:
+            self._enter(ports, hubs, clock)
+        except BaseException:
+            workspace.close()
+            raise
+
+    def _enter(self, ports: Ports, hubs: tuple[str, ...], clock: str) -> None:
+        from labkit.rooms import Rooms
+
         self.clock = Clock(self.path / "clock.json")
-        if clock and workspace.is_new:
+        if clock and self._workspace.is_new:
             self.clock.set(parse_moment(clock))
         self.events = Events(self.clock)
         self.events.listen(_say)
-        self._closing: list[Callable[[], None]] = [workspace.close]
-        try:
-            self._build(ports, hubs)
-        except BaseException:
-            self._close_parts()
-            raise
-
-    def _build(self, ports: Ports, hubs: tuple[str, ...]) -> None:
-        self._tokens = TokenStore(self.path / "hsm")
-        self._closing.append(self._tokens.close)
-        ledger = Ledger(self.path / "supply-chain.db")
-        self._closing.append(ledger.close)
-        self.cloud = Cloud(self.path / "cloud.db", self.clock, self.events)
-        self._closing.append(self.cloud.close)
-        for name in hubs:
-            self.cloud.hubs.add(name)
-        self.server = ServerIdentity(self._tokens, self.path / "server")
-        self.listener = Listener(self.cloud, self.server, self.events, ports)
-        self._closing.append(self.listener.stop)
-        self._supply_chain: SupplyChain[Device] = SupplyChain(
-            self._tokens, ledger, self.clock, self.events, self._assemble
-        )
-        self._closing.append(self._disconnect_devices)
+        self._rooms = Rooms(self.path, self.clock, self.events, ports, hubs)
+        self._supply_chain = self._rooms.supply_chain
+        self.cloud, self.server = self._rooms.cloud, self._rooms.server
+        self.listener = self._rooms.listener
 
     @classmethod
     def open(
@@ -91,8 +79,7 @@ class Lab:
         if path in _open and fresh:
             _open[path].close()
         if path not in _open:
-            workspace = Workspace(path, fresh=fresh)
-            _open[path] = cls(workspace, ports, hubs, clock)
+            _open[path] = cls(Workspace(path, fresh=fresh), ports, hubs, clock)
         return _open[path]
 
     @classmethod
@@ -106,11 +93,13 @@ class Lab:
 
     def custodian(self, name: str) -> Custodian[Device]:
         """A party of the supply chain, with a token of its own: made when first named."""
+        from labkit.supplychain import Custodian
+
         return Custodian(name, self._supply_chain)
 
     @property
     def custodians(self) -> list[Custodian[Device]]:
-        return [self.custodian(name) for name in self._supply_chain.ledger.custodians()]
+        return [self.custodian(name) for name in self._supply_chain.custodian_names()]
 
     def device(self, name: str) -> Device:
         """A device that was made in this lab. Raises NotFound."""
@@ -134,20 +123,22 @@ class Lab:
     @property
     def network(self) -> Network:
         """What this lab's devices are configured with."""
-        return Network(self.listener.host, self.dps.id_scope, self.server.root_pem)
+        return self._rooms.network
 
     # ---- understanding it
 
     def explain(self, what: str | Device | ServiceRefusal | None = None) -> Explanation:
         """Why somebody was refused: by tracking ID, by device (its last refusal), by the refusal
         itself, or the last of all. Raises NotFound."""
+        from labkit.explanation import Explanation
+
         if isinstance(what, ServiceRefusal):
             what = what.tracking_id
         if isinstance(what, str):
             return Explanation(self.cloud.refusals.find(what))
         found = self.cloud.refusals.last(what.name if what else "")
         if found is None:
-            raise NotFound("Nobody was refused yet" if what is None else f"{what.name} never was")
+            raise NotFound(f"{what.name if what else 'Nobody'} was refused so far")
         return Explanation(found)
 
     def graph(self) -> Picture:
@@ -162,19 +153,8 @@ class Lab:
     def close(self) -> None:
         """Disconnects devices, closes ports, tokens and files. Everything is kept on disk."""
         _open.pop(self.path, None)
-        self._close_parts()
-
-    def _close_parts(self) -> None:
-        while self._closing:
-            self._closing.pop()()
-
-    def _disconnect_devices(self) -> None:
-        for device in self._supply_chain.assembled():
-            device.disconnect()
-
-    def _assemble(self, identity: Identity) -> Device:
-        flash = Flash(self.path / "devices", identity.name)
-        return Device(identity, flash, lambda: self.network, self.events)
+        self._rooms.close()
+        self._workspace.close()
 
     def __enter__(self) -> Lab:
         return self

@@ -17,7 +17,8 @@ from typing import Any
 from labkit.clock import parse_moment
 from labkit.cloud.store import new_sas_key, setting
 from labkit.lab import Lab
-from labkit.wire.listener import GLOBAL_ENDPOINT, Ports
+from labkit.wire.listener import GLOBAL_ENDPOINT
+from labkit.wire.ports import Ports
 
 RESOURCE_GROUP, DPS_NAME = "lab", "lab-dps"
 _log = logging.getLogger("labkit")

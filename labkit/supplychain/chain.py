@@ -6,8 +6,6 @@ import hashlib
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from cryptography import x509
-
 from labkit.clock import Clock
 from labkit.errors import Conflict, NotFound
 from labkit.events import Events
@@ -63,10 +61,8 @@ class SupplyChain(Generic[DeviceT]):
         """The devices that were asked for since the lab was opened."""
         return list(self._devices.values())
 
-    def issued_chain(self, name: str) -> tuple[x509.Certificate, ...]:
-        """What the factory put into the device: its certificate first, then its issuers."""
-        row = self.ledger.device(name)
-        return tuple(stored(row.chain_pem)) if row else ()
+    def custodian_names(self) -> list[str]:
+        return self.ledger.custodians()
 
     def device_names(self) -> list[str]:
         return [row.name for row in self.ledger.devices()]

@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
 
 from OpenSSL import SSL
 
@@ -18,6 +17,7 @@ from labkit.wire.http import refusals
 from labkit.wire.http.connection import HttpConnection
 from labkit.wire.http.messages import Router
 from labkit.wire.mqtt.connection import MqttConnection
+from labkit.wire.ports import Ports
 from labkit.wire.server_identity import ServerIdentity
 from labkit.wire.tls import Application, Link
 
@@ -25,15 +25,6 @@ GLOBAL_ENDPOINT = "global.azure-devices-provisioning.net"
 SERVICE_ENDPOINT = "lab-dps.azure-devices-provisioning.net"
 
 _START_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What to listen on; None leaves the choice to the lab."""
-
-    host: str | None = None
-    mqtt: int | None = None
-    https: int | None = None
 
 
 class Listener:

@@ -1,0 +1,73 @@
+"""The rooms of an open lab: built in the order in which they need one another, left in reverse.
+
+Imported late, by :class:`labkit.lab.Lab` when it opens: SQLAlchemy, OpenSSL and PKCS#11 take
+longer to load than everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from labkit.clock import Clock
+from labkit.cloud import Cloud
+from labkit.device import Device, Network
+from labkit.device.flash import Flash
+from labkit.events import Events
+from labkit.hsm import TokenStore
+from labkit.pki.identity import Identity
+from labkit.supplychain import SupplyChain
+from labkit.supplychain.ledger import Ledger
+from labkit.wire.listener import Listener
+from labkit.wire.ports import Ports
+from labkit.wire.server_identity import ServerIdentity
+
+
+class Rooms:
+    """Everything below ``path``, running. What was built is taken down when a later part fails."""
+
+    def __init__(
+        self, path: Path, clock: Clock, events: Events, ports: Ports, hubs: tuple[str, ...]
+    ) -> None:
+        self._path, self._events = path, events
+        self._leave: list[Callable[[], None]] = []
+        try:
+            self._build(clock, ports, hubs)
+        except BaseException:
+            self.close()
+            raise
+
+    def _build(self, clock: Clock, ports: Ports, hubs: tuple[str, ...]) -> None:
+        self.tokens = TokenStore(self._path / "hsm")
+        self._leave.append(self.tokens.close)
+        ledger = Ledger(self._path / "supply-chain.db")
+        self._leave.append(ledger.close)
+        self.cloud = Cloud(self._path / "cloud.db", clock, self._events)
+        self._leave.append(self.cloud.close)
+        for name in hubs:
+            self.cloud.hubs.add(name)
+        self.server = ServerIdentity(self.tokens, self._path / "server")
+        self.listener = Listener(self.cloud, self.server, self._events, ports)
+        self._leave.append(self.listener.stop)
+        self.supply_chain: SupplyChain[Device] = SupplyChain(
+            self.tokens, ledger, clock, self._events, self._assemble
+        )
+        self._leave.append(self._disconnect_devices)
+
+    @property
+    def network(self) -> Network:
+        """What this lab's devices are configured with."""
+        return Network(self.listener.host, self.cloud.dps.id_scope, self.server.root_pem)
+
+    def close(self) -> None:
+        """Disconnects devices, closes ports, databases and tokens. Harmless when called twice."""
+        while self._leave:
+            self._leave.pop()()
+
+    def _disconnect_devices(self) -> None:
+        for device in self.supply_chain.assembled():
+            device.disconnect()
+
+    def _assemble(self, identity: Identity) -> Device:
+        flash = Flash(self._path / "devices", identity.name)
+        return Device(identity, flash, lambda: self.network, self._events)

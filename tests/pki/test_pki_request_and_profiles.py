@@ -1,0 +1,255 @@
+"""Requests in, certificates out: by profile, whatever the request asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from complaints import refused
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from foreign_tools import openssl, openssl_verify
+
+from labkit.clock import Clock
+from labkit.errors import BadRequest
+from labkit.hsm import Algorithm, Token, TokenStore
+from labkit.pki import authority, chain, profiles, request
+from labkit.pki.authority import Authority
+from labkit.pki.profiles import Profile
+
+FIVE_MINUTES = timedelta(minutes=5)
+
+
+@pytest.fixture(scope="module")
+def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Token]:
+    store = TokenStore(tmp_path_factory.mktemp("authority") / "hsm")
+    yield store.token("Company-X")
+    store.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    clock = Clock()
+    clock.set(datetime(2027, 3, 1, 9, tzinfo=UTC))
+    return clock
+
+
+@pytest.fixture
+def root(token: Token, clock: Clock) -> Authority:
+    key, subject = token.ensure_key("root"), request.name("Company-X Root CA", "Company-X")
+    return Authority(key, [authority.self_sign(key, subject, clock)], clock)
+
+
+def csr_of(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, **more: bool) -> x509.CertificateSigningRequest:
+    builder = x509.CertificateSigningRequestBuilder().subject_name(request.name("widget"))
+    if "ca" in more:
+        constraints = x509.BasicConstraints(ca=more["ca"], path_length=None)
+        builder = builder.add_extension(constraints, critical=True)
+    return builder.sign(key, hashes.SHA256())
+
+
+def new_csr(**more: bool) -> x509.CertificateSigningRequest:
+    return csr_of(ec.generate_private_key(ec.SECP256R1()), **more)
+
+
+# ---- what certificates hold
+
+
+def test_a_root_is_a_self_signed_ca(root: Authority) -> None:
+    assert chain.is_ca(root.certificate)
+    assert chain.is_self_issued(root.certificate)
+    assert chain.signed_by(root.certificate, root.certificate)
+
+
+def test_openssl_reads_a_device_certificate_as_it_is_meant(root: Authority) -> None:
+    device = root.sign_request(new_csr(), profiles.DEVICE)
+    text = openssl("x509", "-noout", "-text", data=device.public_bytes(Encoding.PEM))
+    for words in ("CA:FALSE", "TLS Web Client Authentication", "Digital Signature"):
+        assert words in text
+    assert "X509v3 Authority Key Identifier" in text
+    assert "Certificate Sign" not in text
+
+
+def test_openssl_accepts_what_an_authority_issues(
+    root: Authority, clock: Clock, tmp_path: Path
+) -> None:
+    device = root.sign_request(new_csr(), profiles.DEVICE)
+    assert openssl_verify(tmp_path, [device], [root.certificate], clock.now()) == ""
+
+
+@pytest.mark.parametrize(
+    ("profile", "ca", "usage", "purposes"),
+    [
+        (profiles.ROOT_CA, True, {"key_cert_sign", "crl_sign", "digital_signature"}, []),
+        (profiles.INTERMEDIATE_CA, True, {"key_cert_sign", "crl_sign", "digital_signature"}, []),
+        (profiles.DEVICE, False, {"digital_signature"}, [ExtendedKeyUsageOID.CLIENT_AUTH]),
+        (profiles.SERVER, False, {"digital_signature"}, [ExtendedKeyUsageOID.SERVER_AUTH]),
+        (profiles.VERIFICATION, False, {"digital_signature"}, []),
+    ],
+    ids=lambda value: value.name if isinstance(value, Profile) else "",
+)
+def test_each_profile_grants_just_its_own(
+    root: Authority,
+    profile: Profile,
+    ca: bool,
+    usage: set[str],
+    purposes: list[x509.ObjectIdentifier],
+) -> None:
+    made = root.sign_request(new_csr(), profile)
+    found = made.extensions.get_extension_for_class(x509.KeyUsage)
+    names = ("digital_signature", "key_cert_sign", "crl_sign", "key_agreement", "key_encipherment")
+    assert {name for name in names if getattr(found.value, name)} == usage
+    assert found.critical
+    assert chain.is_ca(made) is ca
+    named = [
+        list(extension.value)
+        for extension in made.extensions
+        if isinstance(extension.value, x509.ExtendedKeyUsage)
+    ]
+    assert named == ([purposes] if purposes else [])
+
+
+@pytest.mark.parametrize("algorithm", [Algorithm.P256, Algorithm.P384, Algorithm.RSA2048])
+def test_an_authority_signs_with_any_kind_of_key(
+    token: Token, clock: Clock, tmp_path: Path, algorithm: Algorithm
+) -> None:
+    label = f"root {algorithm.value}"
+    key = token.generate_key(label, algorithm)
+    signer = Authority(key, [authority.self_sign(key, request.name(label), clock)], clock)
+    device = signer.sign_request(new_csr(), profiles.DEVICE)
+    assert openssl_verify(tmp_path, [device], [signer.certificate], clock.now()) == ""
+    assert isinstance(device.signature_hash_algorithm, type(request.digest_for(key.public_key())))
+
+
+# ---- validity
+
+
+def test_validity_is_by_the_labs_clock_backdated_a_little(root: Authority, clock: Clock) -> None:
+    device = root.sign_request(new_csr(), profiles.DEVICE)
+    now = clock.now()
+    later = datetime(2027, 6, 1, tzinfo=UTC)
+    assert device.not_valid_before_utc <= now
+    assert abs(device.not_valid_after_utc - now - timedelta(days=365)) < FIVE_MINUTES
+    clock.set(later)
+    second = root.sign_request(new_csr(), profiles.DEVICE)
+    assert abs(second.not_valid_before_utc - later + FIVE_MINUTES) < FIVE_MINUTES
+
+
+def test_nothing_outlives_its_issuer(root: Authority, clock: Clock) -> None:
+    """RFC 5280, 6.1: a chain is as good as its shortest part."""
+    clock.advance(days=3650 - 30)
+    for profile in (profiles.DEVICE, profiles.INTERMEDIATE_CA):
+        made = root.sign_request(new_csr(), profile)
+        assert made.not_valid_after_utc <= root.certificate.not_valid_after_utc
+
+
+def test_an_expired_authority_refuses_to_sign(root: Authority, clock: Clock) -> None:
+    clock.advance(days=3651)
+    with refused(BadRequest, "expired", "2037"):
+        root.sign_request(new_csr(), profiles.DEVICE)
+
+
+def test_an_authority_that_is_not_valid_yet_says_just_that(root: Authority, clock: Clock) -> None:
+    """Moving the clock back before the CA was made is no expiry."""
+    clock.set(datetime(2001, 1, 1, tzinfo=UTC))
+    with refused(BadRequest) as caught:
+        root.sign_request(new_csr(), profiles.DEVICE)
+    assert "expired" not in str(caught.error)
+
+
+def test_nothing_begins_before_its_issuer(root: Authority, clock: Clock) -> None:
+    clock.set(root.certificate.not_valid_before_utc + timedelta(seconds=1))
+    made = root.sign_request(new_csr(), profiles.DEVICE)
+    assert made.not_valid_before_utc >= root.certificate.not_valid_before_utc
+
+
+@pytest.mark.parametrize("year", [1950, 9000])
+def test_a_root_can_be_made_wherever_the_clock_may_be_set(token: Token, year: int) -> None:
+    clock = Clock()
+    clock.set(datetime(year, 1, 1, tzinfo=UTC))
+    made = authority.self_sign(token.ensure_key("root"), request.name("Old Root CA"), clock)
+    assert made.not_valid_after_utc > clock.now()
+
+
+# ---- path length
+
+
+def ca_below(issuer: Authority, token: Token, clock: Clock, label: str, room: int) -> Authority:
+    profile = Profile(label, timedelta(days=100), ("key_cert_sign",), is_ca=True, path_length=room)
+    key = token.ensure_key(label)
+    made = issuer.sign_request(request.make(key, request.name(label)), profile)
+    return Authority(key, [made, *issuer.chain], clock)
+
+
+def path_length(certificate: x509.Certificate) -> int | None:
+    found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    return found.value.path_length
+
+
+def test_path_length_shrinks_by_one_at_each_level(
+    root: Authority, token: Token, clock: Clock
+) -> None:
+    two = ca_below(root, token, clock, "two", 2)
+    one = two.sign_request(new_csr(), profiles.INTERMEDIATE_CA)
+    assert (path_length(two.certificate), path_length(one)) == (2, 1)
+
+
+def test_an_authority_of_path_length_0_signs_devices_only(
+    root: Authority, token: Token, clock: Clock
+) -> None:
+    zero = ca_below(root, token, clock, "zero", 0)
+    with refused(BadRequest, "may sign no further CA", "path length 0"):
+        zero.sign_request(new_csr(), profiles.INTERMEDIATE_CA)
+    assert not chain.is_ca(zero.sign_request(new_csr(), profiles.DEVICE))
+
+
+# ---- requests that are not signed
+
+
+def test_a_device_may_not_ask_to_be_a_ca(root: Authority) -> None:
+    with refused(BadRequest, "asks to be a CA", "CA:TRUE"):
+        root.sign_request(new_csr(ca=True), profiles.DEVICE)
+    assert not chain.is_ca(root.sign_request(new_csr(ca=False), profiles.DEVICE))
+
+
+def test_a_request_signed_by_another_key_is_refused(root: Authority) -> None:
+    """Whoever asks shows that they hold the key: a damaged signature shows nothing."""
+    der = bytearray(new_csr().public_bytes(Encoding.DER))
+    der[-3] ^= 1
+    with refused(BadRequest, "not signed by the key"):
+        root.sign_request(x509.load_der_x509_csr(bytes(der)), profiles.DEVICE)
+
+
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [
+        (rsa.generate_private_key(65537, 1024), "RSA-1024"),
+        (ec.generate_private_key(ec.SECP521R1()), "secp521r1"),
+        (ec.generate_private_key(ec.SECP256K1()), "secp256k1"),
+    ],
+    ids=["RSA-1024", "P-521", "secp256k1"],
+)
+def test_weak_and_unknown_keys_are_refused_by_name(
+    root: Authority, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, found: str
+) -> None:
+    with refused(BadRequest, "a key that this lab does not sign", found):
+        root.sign_request(csr_of(key), profiles.DEVICE)
+
+
+@pytest.mark.parametrize("length", [0, 65])
+def test_a_common_name_has_1_to_64_characters(length: int) -> None:
+    with refused(BadRequest, "common name", f"{length} characters"):
+        request.name("x" * length)
+    assert request.name("x" * 64)
+
+
+def test_names_in_the_server_certificate_are_subject_alternatives(root: Authority) -> None:
+    names = [x509.DNSName("contoso-hub.azure-devices.net")]
+    made = root.issue(new_csr().public_key(), request.name("hub"), profiles.SERVER, names=names)
+    found = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert found.get_values_for_type(x509.DNSName) == ["contoso-hub.azure-devices.net"]
