@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,13 @@ def _place(given: str) -> Path:
     return here.resolve()
 
 
+def _address(text: str) -> str:
+    try:
+        return str(ip_address("127.0.0.1" if text == "localhost" else text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IP address") from error
+
+
 def _port(text: str) -> int:
     if not text.isdigit() or not 0 < int(text) <= _HIGHEST_PORT:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: 1 to {_HIGHEST_PORT}")
@@ -172,7 +180,9 @@ def _add_workspace(parser: argparse.ArgumentParser, default: str | None = None) 
 def _add_serve(commands: Any) -> None:
     serve = _add(commands, "serve", _serve, "run the emulated DPS and IoT Hub until stopped")
     _add_workspace(serve, default="labkit-serve")
-    serve.add_argument("--host", default=_DEFAULT_HOST, metavar="ADDR", help="default: %(default)s")
+    serve.add_argument(
+        "--host", type=_address, default=_DEFAULT_HOST, metavar="ADDR", help="default: %(default)s"
+    )
     serve.add_argument("--mqtt-port", type=_port, metavar="PORT", help="default: 8883")
     serve.add_argument(
         "--https-port", type=_port, metavar="PORT", help="default: 443 where allowed, else 8443"

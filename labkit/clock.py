@@ -8,13 +8,13 @@ file: so every process that has the workspace open sees a move at once.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from labkit.errors import LabError
+from labkit.files import write_whole
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(w|d|h|m|s)")
 _UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
@@ -97,9 +97,7 @@ class Clock:
         return now
 
     def _write(self, path: Path) -> None:
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps({"offset_seconds": self._offset.total_seconds()}))
-        os.replace(part, path)
+        write_whole(path, json.dumps({"offset_seconds": self._offset.total_seconds()}))
         self._seen = path.stat().st_mtime_ns
 
     def _follow(self, path: Path) -> None:

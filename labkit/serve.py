@@ -29,13 +29,15 @@ def serve(workspace: Path, ports: Ports, hubs: tuple[str, ...], clock: str) -> N
 
     Returns after SIGTERM or SIGINT, with everything closed. Raises what :meth:`Lab.open` raises.
     """
-    _warn_of_strangers(ports.host or "")
+    if ports.host and not ipaddress.ip_address(ports.host).is_loopback:
+        _log.warning("listening on %s: other machines may reach this lab", ports.host)
     with _until_stopped() as stopped, Lab.open(workspace, hubs=hubs, ports=ports) as lab:
         if clock == "real":
             lab.clock.reset()
         elif clock:
             lab.clock.set(parse_moment(clock))
         print(json.dumps(description(lab)), flush=True)
+        _log.info("serving %s; stop it with Ctrl-C or SIGTERM", lab.path)
         stopped.wait()
         _log.info("stopping")
 
@@ -84,11 +86,6 @@ def _connection(host: str, policy: str, key: str) -> str:
 
 def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _warn_of_strangers(host: str) -> None:
-    if host and not ipaddress.ip_address(host).is_loopback:
-        _log.warning("listening on %s: other machines may reach this lab", host)
 
 
 @contextmanager

@@ -74,6 +74,13 @@ class Workspace:
                 found=error.strerror or str(error),
                 cure=f"choose another place: set {HOME}, or open the lab by a path",
             ) from error
+        if _MARK in found and (layout := (self.path / _MARK).read_text()) != _LAYOUT:
+            raise WorkspaceError(
+                f"{self.path} was made by another version of the lab",
+                expected=f"layout {_LAYOUT.strip()}",
+                found=f"layout {layout.strip()[:20]!r}",
+                cure="use that version, or open another workspace",
+            )
         if found - {_LOCK} and _MARK not in found:
             raise WorkspaceError(
                 f"{self.path} is not a workspace of the lab",

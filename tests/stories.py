@@ -20,7 +20,7 @@ from labkit.device import Device
 from labkit.pki import chain, profiles, request
 from labkit.pki.authority import Authority
 from labkit.supplychain import CertificateAuthority
-from labkit.wire.listener import Ports
+from labkit.wire.ports import Ports
 
 PATIENCE = 8.0
 """Seconds that a test waits for something that takes milliseconds."""

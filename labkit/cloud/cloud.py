@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from labkit.clock import Clock
-from labkit.cloud import presentations
+from labkit.cloud import codes, presentations
 from labkit.cloud.dps import ProvisioningService
 from labkit.cloud.hub import Hubs
 from labkit.cloud.presentations import Presentation
+from labkit.cloud.presented import Presented
 from labkit.cloud.refusals import Refusals
 from labkit.cloud.store import Base
 from labkit.database import Database
+from labkit.errors import ServiceRefusal
 from labkit.events import Events
+from labkit.trace import failed
 
 
 class Cloud:
@@ -23,6 +26,17 @@ class Cloud:
         self.refusals = Refusals(self.database, clock, events)
         self.hubs = Hubs(self.database, clock, events, self.refusals)
         self.dps = ProvisioningService(self.database, clock, events, self.refusals, self.hubs)
+
+    def stranger(self, client_id: str, user_name: str, presented: Presented) -> ServiceRefusal:
+        """The refusal of an MQTT client whose user name is neither DPS's nor a hub's."""
+        check = failed(
+            "the user name names DPS or a hub",
+            client_id,
+            f"it is {user_name!r}",
+            "for DPS: {idScope}/registrations/{registrationId}/api-version=2019-03-31",
+            "for a hub: {hub host name}/{deviceId}/?api-version=2021-04-12",
+        )
+        return self.refusals.refuse("mqtt", client_id, codes.UNAUTHORIZED, (check,), presented)
 
     def visits(self, service: str) -> list[Presentation]:
         """The last visit of each device to a service (``dps``, or a hub's name), newest first."""

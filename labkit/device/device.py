@@ -26,6 +26,9 @@ class Assignment:
     status: str
     substatus: str
 
+    def __repr__(self) -> str:
+        return f"<{self.status} to {self.hub} as {self.device_id!r}, {self.substatus}>"
+
 
 class Device:
     """One device. It reaches the cloud over the network and in no other way.

@@ -1,9 +1,11 @@
-"""A device's flash memory: a folder with its certificate chain and what it learned. No key."""
+"""A device's flash memory: a folder with its certificate chain and what it learned. No key.
+
+A device may lose power at any time, so each file is replaced whole.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from urllib.parse import quote
 
 from cryptography import x509
 
+from labkit.files import write_whole
 from labkit.pki import chain
 
 
@@ -31,7 +34,7 @@ class Flash:
         return chain.read_certificates(self.chain_file.read_bytes())
 
     def install(self, certificates: Sequence[x509.Certificate]) -> None:
-        _write(self.chain_file, chain.to_pem(certificates))
+        write_whole(self.chain_file, chain.to_pem(certificates))
 
     @property
     def state(self) -> dict[str, Any]:
@@ -41,11 +44,4 @@ class Flash:
         return found
 
     def remember(self, state: dict[str, Any]) -> None:
-        _write(self._state_file, json.dumps(state))
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all: a device may lose power at any time."""
-    part = path.with_suffix(".part")
-    part.write_text(text)
-    os.replace(part, path)
+        write_whole(self._state_file, json.dumps(state))

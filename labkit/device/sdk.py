@@ -127,7 +127,7 @@ def register(network: Network, registration_id: str, identity: TokenX509) -> Any
         raise ProvisioningFailed(
             f"DPS did not provision {registration_id}",
             found=_in_words(error),
-            cure="a device learns no more than that; the lab can say why: lab.explain()",
+            cure="ask the lab why, the device learns no more: lab.explain()",
         ) from error
     return result
 
@@ -156,7 +156,7 @@ def connect(network: Network, hub: str, device_id: str, identity: TokenX509) -> 
         raise ConnectionFailed(
             f"{hub} did not take {device_id}",
             found=_in_words(error),
-            cure="a device learns no more than that; the lab can say why: lab.explain()",
+            cure="ask the lab why, the device learns no more: lab.explain()",
         ) from error
     return client
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from pkcs11.exceptions import NoSuchToken, PKCS11Error
 from pkcs11.util.ec import encode_named_curve_parameters
 
 from labkit.errors import Conflict, NotFound, TokenError
+from labkit.files import write_whole
 from labkit.hsm import cryptoki, library
 from labkit.hsm.keys import Algorithm, TokenKey, wrap
 from labkit.hsm.library import LOCK
@@ -62,6 +62,8 @@ class TokenStore:
         with LOCK:
             if label not in self._open:
                 _check_label(label)
+                if self._find(label) is not None and label not in self._pins:
+                    raise self._locked(label, "no PIN at all")
                 pins = self._pins.of(label)
                 self._ensure(label, pins)
                 self._open[label] = self._log_in(label, pins)
@@ -108,13 +110,16 @@ class TokenStore:
         try:
             session = self._find(label).open(rw=True, user_pin=pins["user"])
         except PKCS11Error as error:
-            raise TokenError(
-                f"Token {label!r} refuses its PIN",
-                expected=f"the PIN recorded in {self._directory / 'pins.json'}",
-                found=type(error).__name__,
-                cure="restore pins.json, or start over with Lab.open(..., fresh=True)",
-            ) from error
+            raise self._locked(label, type(error).__name__) from error
         return Token(label, pins["user"], session)
+
+    def _locked(self, label: str, found: str) -> TokenError:
+        return TokenError(
+            f"Token {label!r} cannot be opened",
+            expected=f"its PIN in {self._directory / 'pins.json'}",
+            found=found,
+            cure="restore pins.json, or start over with Lab.open(..., fresh=True)",
+        )
 
 
 class Token:
@@ -228,19 +233,14 @@ class _PinBook:
         text = path.read_text() if path.exists() else "{}"
         self._pins: dict[str, dict[str, str]] = json.loads(text)
 
+    def __contains__(self, label: str) -> bool:
+        return label in self._pins
+
     def of(self, label: str) -> dict[str, str]:
         if label not in self._pins:
             self._pins[label] = {"so": secrets.token_hex(8), "user": secrets.token_hex(8)}
-            self._write()
+            write_whole(self._path, json.dumps(self._pins))
         return self._pins[label]
-
-    def _write(self) -> None:
-        part = self._path.with_suffix(".part")
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(self._pins, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, self._path)
 
 
 def _check_label(label: str) -> None:

@@ -30,10 +30,9 @@ class Authority:
         self.certificate = self.chain[0]
         self._clock = clock
         self._digest = request.digest_for(key.public_key())
-        self._authority_key_id = _authority_key_id(self.certificate)
         self._not_before = self.certificate.not_valid_before_utc
         self._not_after = self.certificate.not_valid_after_utc
-        self._extensions: dict[Profile, list[Extension]] = {}
+        self._builders: dict[Profile, x509.CertificateBuilder] = {}
 
     def sign_request(
         self,
@@ -70,64 +69,66 @@ class Authority:
         It never outlives the issuer's own certificate: RFC 5280, 6.1 would refuse it then.
         """
         begin, end = self._validity(profile.lifetime)
-        fixed = [*self._granted(profile), (self._authority_key_id, False)]
+        builder = _complete(self._prepared(profile), public_key, subject, begin, end)
         if names:
-            fixed.append((x509.SubjectAlternativeName(names), False))
-        builder = _builder(public_key, subject, self.certificate.subject, (begin, end), fixed)
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(self.key, self._digest)
 
     def _validity(self, lifetime: timedelta) -> tuple[datetime, datetime]:
         now = self._clock.now()
-        begin = max(now - _SKEW, self._not_before)
-        end = min(now + lifetime, self._not_after)
-        if begin >= end:
+        if not self._not_before <= now <= self._not_after:
             raise BadRequest(
-                f"{self.certificate.subject.rfc4514_string()} cannot sign: it has expired",
-                found=f"it ended {self._not_after:%Y-%m-%d}, the lab's clock says {now:%Y-%m-%d}",
-                cure="renew the CA, or move the lab's clock back",
+                f"{self.certificate.subject.rfc4514_string()} cannot sign: it is not valid now",
+                expected=f"a day from {self._not_before:%Y-%m-%d} to {self._not_after:%Y-%m-%d}",
+                found=f"the lab's clock says {now:%Y-%m-%d}",
+                cure="renew the CA, or move the lab's clock",
             )
-        return begin, end
+        return max(now - _SKEW, self._not_before), min(now + lifetime, self._not_after)
 
-    def _granted(self, profile: Profile) -> list[Extension]:
-        """The profile's extensions below this CA: the same for each certificate, so made once."""
-        if profile not in self._extensions:
-            self._extensions[profile] = profile.below(self.certificate).extensions
-        return self._extensions[profile]
+    def _prepared(self, profile: Profile) -> x509.CertificateBuilder:
+        """All that is the same in each certificate of a profile below this CA, made once."""
+        if profile not in self._builders:
+            granted = profile.below(self.certificate)
+            extensions = [*granted.extensions, (self._authority_key_id(), False)]
+            self._builders[profile] = _prepare(self.certificate.subject, extensions)
+        return self._builders[profile]
+
+    def _authority_key_id(self) -> x509.AuthorityKeyIdentifier:
+        own = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own.value)
 
 
 def self_sign(key: TokenKey, subject: x509.Name, clock: Clock) -> x509.Certificate:
     """A root certificate: subject and issuer are one."""
-    now, profile = clock.now(), profiles.ROOT_CA
-    validity = (now - _SKEW, now + profile.lifetime)
-    builder = _builder(key.public_key(), subject, subject, validity, profile.extensions)
-    return builder.sign(key, request.digest_for(key.public_key()))
+    now, profile, public_key = clock.now(), profiles.ROOT_CA, key.public_key()
+    prepared = _prepare(subject, profile.extensions)
+    builder = _complete(prepared, public_key, subject, now - _SKEW, now + profile.lifetime)
+    return builder.sign(key, request.digest_for(public_key))
 
 
-def _builder(
-    public_key: CertificatePublicKeyTypes,
-    subject: x509.Name,
-    issuer: x509.Name,
-    validity: tuple[datetime, datetime],
-    extensions: Sequence[Extension],
-) -> x509.CertificateBuilder:
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(public_key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(validity[0])
-        .not_valid_after(validity[1])
-    )
+def _prepare(issuer: x509.Name, extensions: Sequence[Extension]) -> x509.CertificateBuilder:
+    builder = x509.CertificateBuilder().issuer_name(issuer)
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical=critical)
+    return builder
+
+
+def _complete(
+    prepared: x509.CertificateBuilder,
+    public_key: CertificatePublicKeyTypes,
+    subject: x509.Name,
+    begin: datetime,
+    end: datetime,
+) -> x509.CertificateBuilder:
     subject_key_id = x509.SubjectKeyIdentifier.from_public_key(public_key)
-    return builder.add_extension(subject_key_id, critical=False)
-
-
-def _authority_key_id(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
+    return (
+        prepared.subject_name(subject)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(end)
+        .add_extension(subject_key_id, critical=False)
+    )
 
 
 def _asks_for_ca(csr: x509.CertificateSigningRequest) -> bool:

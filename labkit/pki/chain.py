@@ -58,7 +58,7 @@ def is_self_issued(certificate: x509.Certificate) -> bool:
 def is_ca(certificate: x509.Certificate) -> bool:
     try:
         found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
         return False
     return found.value.ca
 

@@ -38,11 +38,18 @@ VALIDITY = "the lab's clock is within its validity"
 IS_CA = "its issuer may sign certificates"
 PATH_LENGTH = "its issuer allows this many CAs below it"
 PURPOSE = "it may be used for client authentication"
+LENGTH = "the chain is no longer than any real one"
+READABLE = "its extensions can be read"
 LEAF = "it is a device's certificate and not a CA's"
 ANCHOR = "it is a CA that is trusted"
 VERIFIER = "the path validation of RFC 5280 accepts the chain"
 
 _RFC = "RFC 5280, section 6.1"
+
+
+LONGEST = 16
+"""Certificates that are looked at; a longer chain is refused unread, for its checking could
+take for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,8 @@ def judge(
 
     ``presented`` must hold the leaf at least. Never raises for a bad chain.
     """
+    if len(presented) > LONGEST:
+        return Verdict(False, (_too_long(presented),), tuple(presented[:1]))
     refusal = _verify(presented, anchors, at)
     checks, path, missing = _explain(presented, anchors, at)
     if refusal and first_failure(checks) is None:
@@ -129,19 +138,38 @@ def _explain(
     presented: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate], at: datetime
 ) -> tuple[list[Check], list[x509.Certificate], x509.Name | None]:
     leaf = presented[0]
-    checks = [*_check_leaf(leaf), _validity(leaf, at)]
     path = [leaf]
+    if (fault := _unreadable(leaf)) is not None:
+        return [fault], path, None
+    checks = [*_check_leaf(leaf), _validity(leaf, at)]
     while path[-1] not in anchors:
         below = path[-1]
         issuer = _issuer_of(below, (*anchors, *presented), path)
         if issuer is None:
             checks.append(_unknown_issuer(below))
             return checks, path, None if chain.is_self_issued(below) else below.issuer
+        if (fault := _unreadable(issuer)) is not None:
+            return [*checks, fault], path, None
         checks += _check_link(below, issuer, cas_below=len(path) - 1)
         checks.append(_validity(issuer, at))
         path.append(issuer)
     checks.append(passed(ANCHOR, chain.title(path[-1].subject), "it is one of the trusted CAs"))
     return checks, path, None
+
+
+def _too_long(presented: Sequence[x509.Certificate]) -> Check:
+    about = chain.title(presented[0].subject)
+    why = f"{len(presented)} certificates were sent; at most {LONGEST} are looked at"
+    return failed(LENGTH, about, why, "send the device's certificate and its issuers only")
+
+
+def _unreadable(certificate: x509.Certificate) -> Check | None:
+    try:
+        _ = certificate.extensions
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        about, cure = chain.title(certificate.subject), "issue it again, with a tested profile"
+        return failed(READABLE, about, str(error), cure, source="RFC 5280, section 4.2")
+    return None
 
 
 def _check_leaf(leaf: x509.Certificate) -> list[Check]:

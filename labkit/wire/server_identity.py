@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
 from labkit.clock import Clock
+from labkit.files import write_whole
 from labkit.hsm import TokenStore
 from labkit.pki import chain, profiles, request
 from labkit.pki.authority import Authority, self_sign
@@ -60,8 +61,8 @@ class ServerIdentity:
             signer = Authority(root_key, [root], self._real_time)
             csr = request.make(key, request.name(_ISSUING))
             issuing = signer.sign_request(csr, profiles.INTERMEDIATE_CA)
-            self.root_file.write_text(chain.to_pem([root]))
-            self._issuing_file.write_text(chain.to_pem([issuing]))  # last: it says "complete"
+            write_whole(self.root_file, chain.to_pem([root]))
+            write_whole(self._issuing_file, chain.to_pem([issuing]))  # last: it says "complete"
         certificates = [
             chain.read_certificate(file.read_text())
             for file in (self._issuing_file, self.root_file)

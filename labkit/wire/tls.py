@@ -13,12 +13,13 @@ OpenSSL still checks *possession*: a stolen certificate with another key does no
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from labkit.cloud.presented import Presented
 from labkit.events import Events
@@ -27,6 +28,7 @@ HANDSHAKE_SECONDS = 10.0
 LARGEST_BACKLOG = 4 * 1024 * 1024
 """Bytes that may wait for a client that does not read; then it is cut off."""
 
+_log = logging.getLogger(__name__)
 _READ = 64 * 1024
 _PLAIN_HTTP = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
@@ -49,10 +51,10 @@ def server_context(
     takes any; sessions are never resumed, so every connection shows its chain anew."""
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
-    context.use_certificate(crypto.X509.from_cryptography(chain[0]))
+    context.use_certificate(chain[0])
     for issuer in chain[1:]:
-        context.add_extra_chain_cert(crypto.X509.from_cryptography(issuer))
-    context.use_privatekey(crypto.PKey.from_cryptography_key(key))
+        context.add_extra_chain_cert(issuer)
+    context.use_privatekey(key)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
     context.set_verify(SSL.VERIFY_PEER, lambda *_: True)
@@ -174,8 +176,17 @@ class Link(asyncio.Protocol):
             except (SSL.ZeroReturnError, SSL.SysCallError):
                 self.close()
                 return
-            self._application.received(data)
+            self._hand_over(self._application, data)
         self._flush()
+
+    def _hand_over(self, application: Application, data: bytes) -> None:
+        """Whatever goes wrong above costs this client its connection, and nobody else."""
+        try:
+            application.received(data)
+        except Exception as error:
+            _log.exception("a connection failed")
+            self._record("failed", f"closed: the lab itself failed: {error!r}")
+            self.close()
 
     def _flush(self) -> None:
         while not self._socket.is_closing():

@@ -150,7 +150,7 @@ def test_nothing_outlives_its_issuer(root: Authority, clock: Clock) -> None:
 
 def test_an_expired_authority_refuses_to_sign(root: Authority, clock: Clock) -> None:
     clock.advance(days=3651)
-    with refused(BadRequest, "expired", "2037"):
+    with refused(BadRequest, "cannot sign", "2037"):
         root.sign_request(new_csr(), profiles.DEVICE)
 
 

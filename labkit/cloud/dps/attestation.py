@@ -15,6 +15,7 @@ from datetime import datetime
 from cryptography import x509
 
 from labkit.cloud import codes
+from labkit.cloud.dps import ids
 from labkit.cloud.dps.enrollment_groups import EnrollmentGroup, EnrollmentGroups
 from labkit.cloud.presented import Presented
 from labkit.errors import AzureError
@@ -124,7 +125,7 @@ def no_certificate(registration_id: str) -> Check:
 
 def _registration_id(registration_id: str, leaf: x509.Certificate, about: str) -> Check:
     common_name = chain.common_name(leaf)
-    if common_name.lower() == registration_id.lower():
+    if ids.same(common_name, registration_id):
         return passed(REGISTRATION_ID, about, f"both are {common_name!r}")
     return failed(
         REGISTRATION_ID,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
@@ -12,13 +11,12 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from labkit.clock import Clock
+from labkit.cloud.dps import ids
 from labkit.cloud.store import Base, new_etag
 from labkit.database import Database
 from labkit.errors import BadCertificate, Conflict, LabError, NotFound
 from labkit.events import Events
 from labkit.pki import chain
-
-_ID = re.compile(r"[A-Za-z0-9\-._:]{0,127}[A-Za-z0-9\-]")
 
 
 class EnrollmentGroup(Base):
@@ -63,7 +61,7 @@ class EnrollmentGroups:
         if existing is not None:
             return self._again(existing, certificate)
         self._refuse_second_use(certificate)
-        now, key = self._clock.now(), group_id.lower()
+        now, key = self._clock.now(), ids.key(group_id)
         der, thumbprint = certificate.public_bytes(Encoding.DER), chain.thumbprint(certificate)
         group = EnrollmentGroup(key, group_id, der, thumbprint, now, now, new_etag())
         with self._database.write() as session:
@@ -106,7 +104,7 @@ class EnrollmentGroups:
 
     def _find(self, group_id: str) -> EnrollmentGroup | None:
         with self._database.read() as session:
-            return session.get(EnrollmentGroup, group_id.lower())
+            return session.get(EnrollmentGroup, ids.key(group_id))
 
     def _again(self, existing: EnrollmentGroup, wanted: x509.Certificate) -> EnrollmentGroup:
         if existing.certificate != wanted:
@@ -145,8 +143,5 @@ def _signing_certificate(given: x509.Certificate | bytes | str) -> x509.Certific
 
 
 def _check_id(group_id: str) -> None:
-    if not _ID.fullmatch(group_id):
-        raise LabError(
-            f"{group_id!r} cannot be the ID of an enrollment group",
-            expected="up to 128 letters, digits and - . _ : with a letter, digit or - at the end",
-        )
+    if not ids.is_valid(group_id):
+        raise LabError(f"{group_id!r} cannot be the ID of an enrollment group", expected=ids.RULE)

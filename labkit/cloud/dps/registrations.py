@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from labkit.cloud.dps import ids
 from labkit.cloud.store import Base, new_etag
 from labkit.database import Database
 from labkit.errors import NotFound
@@ -42,10 +43,10 @@ def assign(
     now: datetime,
 ) -> Registration:
     """Writes the record of an assignment: a new one, or the known device's, brought up to date."""
-    row = session.get(Registration, registration_id.lower())
+    row = session.get(Registration, ids.key(registration_id))
     if row is None:
         row = Registration(
-            key=registration_id.lower(),
+            key=ids.key(registration_id),
             registration_id=registration_id,
             group_id=group_id,
             device_id=registration_id,
@@ -73,7 +74,7 @@ class Registrations:
     def get(self, registration_id: str) -> Registration:
         """Raises NotFound."""
         with self._database.read() as session:
-            row = session.get(Registration, registration_id.lower())
+            row = session.get(Registration, ids.key(registration_id))
         if row is None:
             raise NotFound(
                 f"{registration_id!r} has never been assigned",
@@ -84,7 +85,7 @@ class Registrations:
     def by_operation(self, registration_id: str, operation_id: str) -> Registration | None:
         """The record that the operation ended in."""
         with self._database.read() as session:
-            row = session.get(Registration, registration_id.lower())
+            row = session.get(Registration, ids.key(registration_id))
         return row if row is not None and row.operation_id == operation_id else None
 
     def __iter__(self) -> Iterator[Registration]:

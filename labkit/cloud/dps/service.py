@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from labkit.clock import Clock
 from labkit.cloud import codes, presentations
 from labkit.cloud.certificates import CaCertificates
+from labkit.cloud.dps import ids
 from labkit.cloud.dps.attestation import Attested, attest, no_certificate, own_certificate
 from labkit.cloud.dps.enrollment_groups import EnrollmentGroup, EnrollmentGroups
 from labkit.cloud.dps.registrations import Registration, Registrations, assign
@@ -26,6 +27,7 @@ from labkit.trace import Check, failed, first_failure
 
 SERVICE = "dps"
 _ID_SCOPE = "the ID scope is this provisioning service's"
+_REGISTRATION_ID = "the registration ID is well formed"
 _CLIENT_ID = "the MQTT client ID is the registration ID"
 _HUB = "a hub is linked"
 
@@ -63,7 +65,15 @@ class ProvisioningService:
         """
         if not caller.presented.chain:
             raise self._refuse(caller, codes.UNAUTHORIZED, no_certificate(caller.registration_id))
-        if client_id.lower() != caller.registration_id.lower():
+        if not ids.is_valid(caller.registration_id):
+            check = failed(
+                _REGISTRATION_ID,
+                caller.registration_id,
+                f"it is {caller.registration_id!r}",
+                f"choose {ids.RULE}; with X.509 at most 64, for it is the CN",
+            )
+            raise self._refuse(caller, codes.UNAUTHORIZED, check)
+        if not ids.same(client_id, caller.registration_id):
             check = failed(
                 _CLIENT_ID,
                 caller.registration_id,
@@ -135,7 +145,7 @@ class ProvisioningService:
         if not hubs:
             check = failed(_HUB, caller.registration_id, "no hub is linked", "link a hub")
             raise self._refuse(caller, codes.NO_HUB, check)
-        return hubs[zlib.crc32(caller.registration_id.lower().encode()) % len(hubs)]
+        return hubs[zlib.crc32(ids.key(caller.registration_id).encode()) % len(hubs)]
 
     def _assign(self, caller: Caller, group: EnrollmentGroup, hub: Hub) -> Registration:
         """Identity, record and what was presented, in one transaction: all of it or nothing."""

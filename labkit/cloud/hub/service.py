@@ -165,6 +165,21 @@ class Hubs:
             raise NotFound(f"There is no hub {name!r}", found=f"hubs: {', '.join(self._names())}")
         return self._hub(label)
 
+    def named_by(self, name: str, device_id: str, presented: Presented) -> Hub:
+        """The hub that a device's user name names. Raises ServiceRefusal for an unknown one."""
+        try:
+            return self.get(name)
+        except NotFound as error:
+            check = failed(
+                "the hub that the user name names exists",
+                device_id,
+                f"it names {name!r}; {error.found}",
+                "connect to the hub that DPS assigned",
+            )
+            raise self._refusals.refuse(
+                "hub", device_id, codes.HUB_UNAUTHORIZED, (check,), presented
+            ) from error
+
     def __iter__(self) -> Iterator[Hub]:
         return (self._hub(name) for name in self._names())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from labkit.cloud import Cloud
-from labkit.errors import LabError, ServiceRefusal
+from labkit.errors import ServiceRefusal
 from labkit.events import Events
 from labkit.wire.mqtt.dps import DpsFace
 from labkit.wire.mqtt.hub import HubFace
@@ -48,9 +48,6 @@ class MqttConnection:
         except ServiceRefusal as refusal:
             self._record("connack", "CONNACK 5, not authorized: there is room for no more")
             raise Denied(ReturnCode.NOT_AUTHORIZED) from refusal
-        except LabError as error:
-            self._record("connack", f"CONNACK 5, not authorized: {error.message}")
-            raise Denied(ReturnCode.NOT_AUTHORIZED) from error
         self._record("connack", f"CONNACK 0 for {connect.client_id!r}")
         return face
 
@@ -60,14 +57,9 @@ class MqttConnection:
         if len(parts) >= 3 and parts[1] == "registrations":
             return DpsFace(self._cloud.dps, connect.client_id, parts[0], parts[2], presented)
         if len(parts) == 3 and parts[2].startswith("?"):
-            hub = self._cloud.hubs.get(parts[0])
+            hub = self._cloud.hubs.named_by(parts[0], parts[1], presented)
             return HubFace(hub, connect.client_id, parts[1], presented)
-        raise LabError(
-            "the user name names neither DPS nor a hub",
-            expected="{idScope}/registrations/{registrationId}/api-version=… for DPS, "
-            "{hub}/{deviceId}/?api-version=… for a hub",
-            found=repr(connect.user_name),
-        )
+        raise self._cloud.stranger(connect.client_id, connect.user_name, presented)
 
     def _record(self, kind: str, text: str, **details: str) -> None:
         self._events.record("mqtt", kind, text, peer=self._link.peer, **details)

@@ -1,0 +1,269 @@
+"""The labkit command as its users type it, and `labkit serve` as their programs run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labkit import Lab
+from labkit.wire.ports import Ports
+
+LABKIT = (sys.executable, "-m", "labkit")
+
+
+def labkit(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [*LABKIT, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(workspace: Path, *options: str) -> Iterator[tuple[dict[str, Any], Any]]:
+    """A running server and what it announced; it is stopped with SIGTERM at the end."""
+    command = [*LABKIT, "serve", "--workspace", str(workspace), *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline()), process
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+@pytest.fixture
+def ports() -> tuple[str, ...]:
+    return ("--mqtt-port", free_port(), "--https-port", free_port())
+
+
+def fetch(announced: dict[str, Any], path: str) -> Any:
+    trust = ssl.create_default_context(cafile=announced["serverCa"])
+    with urllib.request.urlopen(announced["arm"]["endpoint"] + path, context=trust) as answer:
+        return json.load(answer)
+
+
+def test_serve_announces_what_the_contract_promises(tmp_path: Path, ports: tuple[str, ...]) -> None:
+    with serving(tmp_path / "lab", *ports, "--hub", "contoso-hub", "tailwind-hub") as (line, _):
+        assert set(line) == {"ready", "idScope", "serverCa", "dps", "hubs", "arm"}
+        assert line["ready"] is True
+        assert re.fullmatch(r"0ne[0-9A-F]{8}", line["idScope"])
+        assert "BEGIN CERTIFICATE" in Path(line["serverCa"]).read_text()
+        assert line["dps"]["mqttPort"] == int(ports[1])
+        assert line["dps"]["httpsPort"] == int(ports[3])
+        assert line["dps"]["deviceEndpoint"] == "global.azure-devices-provisioning.net"
+        assert re.fullmatch(
+            rf"HostName=127\.0\.0\.1:{ports[3]};"
+            r"SharedAccessKeyName=provisioningserviceowner;SharedAccessKey=[\w+/]{43}=",
+            line["dps"]["connectionString"],
+        )
+        assert [hub["hostName"] for hub in line["hubs"]] == [
+            "contoso-hub.azure-devices.net",
+            "tailwind-hub.azure-devices.net",
+        ]
+        assert len({hub["httpsPort"] for hub in line["hubs"]}) == 2
+        assert set(line["arm"]) == {
+            "endpoint",
+            "subscriptionId",
+            "resourceGroup",
+            "provisioningService",
+        }
+
+
+def test_every_announced_port_speaks_tls_that_the_announced_ca_vouches_for(
+    tmp_path: Path, ports: tuple[str, ...]
+) -> None:
+    with serving(tmp_path / "lab", *ports) as (line, _):
+        trust = ssl.create_default_context(cafile=line["serverCa"])
+        hub = line["hubs"][0]
+        for port in (line["dps"]["mqttPort"], line["dps"]["httpsPort"], hub["httpsPort"]):
+            for name in ("127.0.0.1", "localhost", hub["hostName"], line["dps"]["deviceEndpoint"]):
+                with (
+                    socket.create_connection(("127.0.0.1", port)) as plain,
+                    trust.wrap_socket(plain, server_hostname=name) as secure,
+                ):
+                    assert secure.version() == "TLSv1.3"
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_serve_stops_cleanly(tmp_path: Path, ports: tuple[str, ...], stop: signal.Signals) -> None:
+    with serving(tmp_path / "lab", *ports) as (_, process):
+        process.send_signal(stop)
+        assert process.wait(10) == 0
+        assert process.stdout.read() == "", "stdout holds the one line of JSON"
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_a_second_server_says_which_port_is_taken(tmp_path: Path, ports: tuple[str, ...]) -> None:
+    with serving(tmp_path / "one", *ports):
+        second = labkit("serve", "--workspace", tmp_path / "two", *ports)
+    assert second.returncode == 1
+    assert f"Port {ports[1]} on 127.0.0.1 is taken" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert second.stdout == ""
+
+
+def test_a_workspace_is_served_once(tmp_path: Path, ports: tuple[str, ...]) -> None:
+    with serving(tmp_path / "lab", *ports) as (_, process):
+        second = labkit("serve", "--workspace", tmp_path / "lab", "--mqtt-port", free_port())
+    assert second.returncode == 1
+    assert f"process {process.pid} has it" in second.stderr
+
+
+def test_what_is_announced_is_the_same_after_a_restart(
+    tmp_path: Path, ports: tuple[str, ...]
+) -> None:
+    """ID scope, keys, trusted CA: clients that were configured once stay so."""
+    with serving(tmp_path / "lab", *ports) as (before, _):
+        root = Path(before["serverCa"]).read_text()
+    with serving(tmp_path / "lab", *ports) as (after, _):
+        assert after["dps"] == before["dps"]
+        assert after["hubs"] == before["hubs"]
+        assert after["idScope"] == before["idScope"]
+        assert Path(after["serverCa"]).read_text() == root
+
+
+def test_no_secret_is_logged(tmp_path: Path, ports: tuple[str, ...]) -> None:
+    with serving(tmp_path / "lab", *ports) as (line, process):
+        fetch(line, "/labkit/refusals")
+        process.terminate()
+        process.wait(10)
+        log = process.stderr.read()
+    pins = json.loads((tmp_path / "lab" / "hsm" / "pins.json").read_text())
+    secrets = [pin for pair in pins.values() for pin in pair.values()]
+    secrets += [line["dps"]["connectionString"].split("SharedAccessKey=")[1]]
+    assert "GET /labkit/refusals" in log
+    assert not [secret for secret in secrets if secret in log]
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which a device was refused because it sent its own certificate alone."""
+    path = tmp_path_factory.mktemp("refused") / "lab"
+    with Lab.open(path, ports=Ports(https=int(free_port()))) as lab:
+        company = lab.custodian("Company-X").create_root_ca()
+        technician = company.sign_intermediate(lab.custodian("Technician-Z"))
+        ca = lab.dps.certificates.upload("company-x", company.certificate)
+        lab.dps.certificates.verify(ca, company.prove_possession(ca.verification_code))
+        lab.dps.enrollment_groups.create("widgets", signing=company.certificate)
+        widget = technician.make_device("widget-1")
+        widget.install_chain([widget.certificate])
+        with pytest.raises(Exception, match="did not provision"):
+            widget.provision()
+    return path
+
+
+def test_explain_last(refused: Path) -> None:
+    done = labkit("explain", "--last", "--workspace", refused)
+    assert done.returncode == 0
+    assert "401 401002: CA certificate not found." in done.stdout
+    assert "✗ its issuer is known" in done.stdout
+    assert "1. let the device send CN=Technician-Z CA too" in done.stdout
+    assert "2. upload CN=Technician-Z CA itself to DPS" in done.stdout
+
+
+def test_explain_by_tracking_id_and_as_json(refused: Path) -> None:
+    told = json.loads(labkit("explain", "--last", "--json", "--workspace", refused).stdout)
+    assert told["errorCode"] == 401002
+    assert told["presented"] == ["CN=widget-1"]
+    again = labkit("explain", told["trackingId"], "--workspace", refused)
+    assert told["trackingId"] in again.stdout
+
+
+def test_the_same_explanation_over_https(refused: Path, ports: tuple[str, ...]) -> None:
+    told = json.loads(labkit("explain", "--last", "--json", "--workspace", refused).stdout)
+    with serving(refused, *ports) as (line, _):
+        assert fetch(line, "/labkit/refusals?device=widget-1") == [told]
+        assert fetch(line, f"/labkit/refusals/{told['trackingId']}") == told
+        running = labkit("explain", "--last", "--json", "--workspace", refused)
+        assert json.loads(running.stdout) == told, "the command works beside a running server"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["explain", "--workspace", "."], "either its tracking ID, or --last"),
+        (["explain", "--last", "--workspace", "/nonexistent"], "There is no workspace"),
+        (["clock", "advance", "--workspace", "/nonexistent"], "There is no workspace"),
+        (["serve", "--workspace", str(Path(__file__).parent)], "is not a workspace of the lab"),
+        (["serve", "--clock", "yesterday", "--workspace", "{tmp}"], "ISO 8601"),
+        (["serve", "--hub", "x", "--workspace", "{tmp}"], "cannot be the name of a hub"),
+        (["serve", "--host", "192.0.2.1", "--workspace", "{tmp}"], "cannot be listened on"),
+    ],
+)
+def test_a_wrong_call_is_told_what_was_expected(
+    tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    done = labkit(*(argument.format(tmp=tmp_path / "lab") for argument in arguments))
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [("--mqtt-port", "70000", "is no port"), ("--host", "nonsense", "is not an IP address")],
+)
+def test_an_impossible_place_to_listen_is_a_usage_error(option: str, value: str, said: str) -> None:
+    done = labkit("serve", option, value)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_help_names_every_command() -> None:
+    text = labkit("--help").stdout
+    for command in ("serve", "doctor", "explain", "clock", "hosts", "notebooks"):
+        assert command in text
+
+
+def test_the_clock_of_a_running_server_is_moved_from_outside(
+    tmp_path: Path, ports: tuple[str, ...]
+) -> None:
+    options = (*ports, "--clock", "2027-03-01T09:00:00Z")
+    with serving(tmp_path / "lab", *options):
+        assert labkit("clock", "show", "--workspace", tmp_path / "lab").stdout.startswith(
+            "2027-03-01T09:00"
+        )
+        moved = labkit("clock", "advance", "31d", "--workspace", tmp_path / "lab")
+        assert moved.stdout.startswith("2027-04-01T09:00")
+
+
+def test_hosts_prints_lines_for_etc_hosts() -> None:
+    lines = labkit("hosts", "--host", "127.0.0.5", "--hub", "contoso-hub").stdout.splitlines()
+    assert "127.0.0.5\tcontoso-hub.azure-devices.net" in lines
+    assert "127.0.0.5\tglobal.azure-devices-provisioning.net" in lines
+
+
+def test_the_doctor_finds_a_healthy_machine() -> None:
+    done = labkit("doctor")
+    assert done.returncode == 0, done.stdout
+    assert "✗" not in done.stdout
+
+
+def test_the_doctor_tells_what_is_missing_and_what_to_do() -> None:
+    environment = {**os.environ, "PKCS11_MODULE": "/nonexistent/libsofthsm2.so"}
+    done = subprocess.run(
+        [*LABKIT, "doctor"], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert "/nonexistent/libsofthsm2.so" in done.stdout
+    assert "apt-get install softhsm2" in done.stdout
+    assert "✓ Python is 3.11 or newer" in done.stdout, "one failure hides no other"
