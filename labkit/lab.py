@@ -14,6 +14,8 @@ from labkit.wire.ports import Ports
 from labkit.workspace import Workspace, locate
 
 if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
     from labkit.cloud.dps import ProvisioningService
     from labkit.cloud.hub import Hub
     from labkit.device import Device, Network
@@ -108,6 +110,13 @@ class Lab:
     @property
     def devices(self) -> list[Device]:
         return [self.device(name) for name in self._supply_chain.device_names()]
+
+    def issued_chain(self, device: str) -> list[Certificate]:
+        """What the factory put into a device: its certificate, then its issuers without the root.
+
+        Raises NotFound.
+        """
+        return self._supply_chain.issued_chain(device)
 
     # ---- the cloud
 

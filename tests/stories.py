@@ -61,6 +61,14 @@ def enrolled(lab: Lab) -> Story:
     return story
 
 
+def found_again(lab: Lab) -> Story:
+    """The story of a workspace in which it was told before."""
+    company, factory, technician = (
+        lab.custodian(name).authorities()[0] for name in ("Company-X", "Factory-Y", "Technician-Z")
+    )
+    return Story(lab, company, factory, technician, lab.device("smart-x-widget-001"))
+
+
 def open_lab(path: Path, **options: object) -> Lab:
     """A lab below ``path``, on free ports except the one that the SDK insists on."""
     return Lab.open(path, **{"ports": Ports(https=0), **options})  # type: ignore[arg-type]

@@ -24,6 +24,7 @@ from labkit.database import Database
 from labkit.errors import AzureError, BadCertificate, Conflict, NotFound
 from labkit.events import Events
 from labkit.pki import chain, possession
+from labkit.pki.chain import Readable
 from labkit.trace import first_failure
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -87,12 +88,13 @@ class CaCertificates:
         self._service, self._database, self._clock = service, database, clock
         self._events, self._refusals = events, refusals
 
-    def upload(self, name: str, certificate: x509.Certificate | bytes | str) -> CaCertificate:
+    def upload(self, name: str, certificate: x509.Certificate | Readable) -> CaCertificate:
         """Keeps a CA certificate, unverified.
 
-        Takes PEM, DER, base64 of either, or a certificate object. The same certificate under
-        the same name again is harmless. Raises BadCertificate for anything that is no CA
-        certificate (a private key is never kept), Conflict where the name is taken by another.
+        Takes PEM, DER, base64 of either, a file (Path), or a certificate object. The same
+        certificate under the same name again is harmless. Raises BadCertificate for anything
+        that is no CA certificate (a private key is never kept), Conflict where the name is
+        taken by another.
         """
         parsed = _read_ca(certificate)
         if not _NAME.fullmatch(name):
@@ -128,7 +130,7 @@ class CaCertificates:
 
         return self._change(name, change).code
 
-    def verify(self, ca: CaCertificate | str, proof: x509.Certificate | bytes | str) -> None:
+    def verify(self, ca: CaCertificate | str, proof: x509.Certificate | Readable) -> None:
         """Checks the proof of possession and marks the CA as verified.
 
         ``proof`` is a certificate whose CN is the verification code, signed by the CA's key.
@@ -199,7 +201,7 @@ def _mark_verified(row: CaCertificateRow) -> None:
     row.is_verified, row.code = True, ""
 
 
-def _read_ca(certificate: x509.Certificate | bytes | str) -> x509.Certificate:
+def _read_ca(certificate: x509.Certificate | Readable) -> x509.Certificate:
     parsed = chain.read_certificate(certificate)
     if not chain.is_ca(parsed):
         raise BadCertificate(

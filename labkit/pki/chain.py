@@ -6,6 +6,8 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -88,13 +90,17 @@ def climb(leaf: x509.Certificate, pool: Iterable[x509.Certificate]) -> list[x509
     return path
 
 
-def read_certificates(data: bytes | str) -> list[x509.Certificate]:
+Readable: TypeAlias = bytes | str | Path
+"""Certificates as people hand them over: the bytes, the text, or the file."""
+
+
+def read_certificates(data: Readable) -> list[x509.Certificate]:
     """The certificates in PEM (one or a bundle), DER, or base64 of either, in their order.
 
     Raises BadCertificate, which says what the bytes are. A private key among them is refused
     whole: whoever uploads one must learn of it, and nothing of it may be kept.
     """
-    raw = data.encode() if isinstance(data, str) else bytes(data)
+    raw = _read(data) if isinstance(data, Path) else _to_bytes(data)
     if len(raw) > LARGEST:
         raise _bad(f"{len(raw)} bytes", cure=f"at most {LARGEST} bytes are read")
     raw = _without_base64(raw)
@@ -111,7 +117,7 @@ def read_certificates(data: bytes | str) -> list[x509.Certificate]:
         raise _bad(_what_is(raw)) from error
 
 
-def read_certificate(data: x509.Certificate | bytes | str) -> x509.Certificate:
+def read_certificate(data: x509.Certificate | Readable) -> x509.Certificate:
     """The one certificate in ``data``. Raises BadCertificate where there are more."""
     if isinstance(data, x509.Certificate):
         return data
@@ -122,6 +128,20 @@ def read_certificate(data: x509.Certificate | bytes | str) -> x509.Certificate:
             cure="hand over just the one that is wanted",
         )
     return found[0]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(LARGEST + 1)
+    except OSError as error:
+        raise BadCertificate(
+            f"{path} cannot be read", expected="a certificate file", found=error.strerror or ""
+        ) from error
+
+
+def _to_bytes(data: bytes | str) -> bytes:
+    return data.encode() if isinstance(data, str) else bytes(data)
 
 
 def _der(raw: bytes) -> x509.Certificate:

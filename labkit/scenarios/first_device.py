@@ -7,8 +7,163 @@ from typing import Any
 
 from labkit.lab import Lab
 from labkit.ui.check import Case
+from labkit.ui.scenario import Prediction, Scenario, Step
 
-SECOND = "smart-x-widget-002"
+FIRST, SECOND = "smart-x-widget-001", "smart-x-widget-002"
+
+
+def _sign_the_chain(lab: Lab) -> None:
+    company = lab.custodian("Company-X").create_root_ca()
+    factory = company.sign_intermediate(lab.custodian("Factory-Y"))
+    factory.sign_intermediate(lab.custodian("Technician-Z"))
+
+
+def _make_the_widget(lab: Lab) -> None:
+    (technician,) = lab.custodian("Technician-Z").authorities()
+    technician.make_device(FIRST)
+
+
+def _upload(lab: Lab) -> None:
+    (company,) = lab.custodian("Company-X").authorities()
+    lab.dps.certificates.upload("company-x", company.certificate)
+
+
+def _prove(lab: Lab) -> None:
+    (company,) = lab.custodian("Company-X").authorities()
+    ca = lab.dps.certificates.get("company-x")
+    lab.dps.certificates.verify(ca, company.prove_possession(ca.verification_code))
+
+
+def _enroll(lab: Lab) -> None:
+    (company,) = lab.custodian("Company-X").authorities()
+    lab.dps.enrollment_groups.create("smart-x-widgets", signing=company.certificate)
+
+
+def _provision(lab: Lab) -> None:
+    lab.device(FIRST).provision()
+
+
+def _send(lab: Lab) -> None:
+    lab.device(FIRST).connect().send({"temperature": 21.5})
+
+
+def _cut_the_chain(lab: Lab) -> None:
+    widget = lab.device(FIRST)
+    widget.disconnect()
+    widget.install_chain([widget.certificate])
+
+
+def _mend_the_chain(lab: Lab) -> None:
+    widget = lab.device(FIRST)
+    widget.install_chain(lab.issued_chain(FIRST))
+    widget.provision()
+
+
+STORY = Scenario(
+    name="first-device",
+    title="The first device",
+    introduction="Three parties, one device and a cloud that knows nobody yet. Press **Next**.",
+    steps=(
+        Step(
+            "Three parties sign one another",
+            "**Company-X** makes a root CA and signs **Factory-Y**'s certificate. Factory-Y signs "
+            "**Technician-Z**'s. Each private key was born in its owner's token and stays there: "
+            "only requests and certificates travel.",
+            _sign_the_chain,
+            look_at=("ca Company-X/Company-X Root CA",),
+        ),
+        Step(
+            "A device is made",
+            "The widget makes its key in a token of its own. Technician-Z signs its request. "
+            "The name becomes the **common name** (CN), and later the **registration ID**.",
+            _make_the_widget,
+            predict=Prediction(
+                "Technician-Z will sign the widget. How many private keys exist then?",
+                ("one, which they share", "three", "four"),
+                "four",
+                "Each of the three has one, and the widget makes its own.",
+            ),
+            look_at=(f"device {FIRST}",),
+        ),
+        Step(
+            "Company-X uploads its certificate",
+            "DPS has the certificate now, and does **not** trust it. A certificate is public: "
+            "anybody could have uploaded it.",
+            _upload,
+            look_at=("entry company-x",),
+        ),
+        Step(
+            "Company-X proves that it is its own",
+            "DPS hands out a random **verification code**. Company-X signs a certificate with that "
+            "code as its CN. Only the holder of the private key can: this is **proof of "
+            "possession**. From now on chains may end here.",
+            _prove,
+            predict=Prediction(
+                "What must Company-X show to make DPS trust the certificate?",
+                ("its private key", "something signed with its private key", "its password"),
+                "something signed with its private key",
+                "The key itself never leaves the token; a signature over a fresh code is proof.",
+            ),
+            look_at=("entry company-x", "ca Company-X/Company-X Root CA"),
+        ),
+        Step(
+            "One entry for all devices",
+            "An **enrollment group** says: admit every device whose chain holds this CA "
+            "certificate. One entry, any number of devices.",
+            _enroll,
+            look_at=("group smart-x-widgets",),
+        ),
+        Step(
+            "The widget introduces itself",
+            "It dials DPS over MQTT and TLS, with Microsoft's own SDK. It **sends** its "
+            "certificate and the two intermediates, and signs the handshake with its key. DPS "
+            "follows the chain up to Company-X and assigns a hub.",
+            _provision,
+            predict=Prediction(
+                "Which certificates does the widget have to send?",
+                ("only its own", "its own and the intermediates", "all, the root too"),
+                "its own and the intermediates",
+                "DPS has the root already. What it does not have, the device has to send.",
+            ),
+            look_at=(f"device {FIRST}",),
+        ),
+        Step(
+            "Its first message",
+            "The hub knows the widget by the **thumbprint** of its certificate. It connects and "
+            "sends telemetry.",
+            _send,
+            look_at=(f"identity contoso-hub/{FIRST}",),
+        ),
+        Step(
+            "Break it: an update cuts the chain",
+            "A firmware update replaces the certificate file. Whoever made it put only the "
+            "device's **own** certificate in. Certificate and key are as good as before.",
+            _cut_the_chain,
+            look_at=(f"device {FIRST}",),
+        ),
+        Step(
+            "Refused",
+            "`401` is all that the device learns. DPS has the widget's certificate and "
+            "Company-X's, and has never seen what is in between: it cannot follow the chain. "
+            "Nobody looks up missing certificates.",
+            _provision,
+            predict=Prediction(
+                "The widget asks DPS again, sending its own certificate alone. What happens?",
+                ("it is assigned as before", "it is refused"),
+                "it is refused",
+                "The link between its certificate and the root is missing.",
+            ),
+            look_at=("ca Technician-Z/Technician-Z CA",),
+        ),
+        Step(
+            "The cure",
+            "The whole chain is installed again: the device's own certificate first, then its "
+            "issuers. DPS can follow it, and the widget is provisioned.",
+            _mend_the_chain,
+            look_at=(f"device {FIRST}",),
+        ),
+    ),
+)
 
 
 def _count(lab: Lab) -> tuple[int, int]:

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from cryptography import x509
+
 from labkit.clock import Clock
 from labkit.errors import Conflict, NotFound
 from labkit.events import Events
@@ -50,12 +52,19 @@ class SupplyChain(Generic[DeviceT]):
     def device(self, name: str) -> DeviceT:
         """The device of this name. Raises NotFound."""
         if name not in self._devices:
-            row = self.ledger.device(name)
-            if row is None:
-                made = ", ".join(row.name for row in self.ledger.devices()) or "none yet"
-                raise NotFound(f"There is no device {name!r}", found=f"devices: {made}")
-            self._devices[name] = self._assemble(self._identity(row))
+            self._devices[name] = self._assemble(self._identity(self._row(name)))
         return self._devices[name]
+
+    def issued_chain(self, name: str) -> list[x509.Certificate]:
+        """What the factory put into the device: its certificate first, then its issuers."""
+        return list(stored(self._row(name).chain_pem))
+
+    def _row(self, name: str) -> DeviceRow:
+        row = self.ledger.device(name)
+        if row is None:
+            made = ", ".join(row.name for row in self.ledger.devices()) or "none yet"
+            raise NotFound(f"There is no device {name!r}", found=f"devices: {made}")
+        return row
 
     def assembled(self) -> list[DeviceT]:
         """The devices that were asked for since the lab was opened."""

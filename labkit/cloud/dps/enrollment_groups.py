@@ -17,6 +17,7 @@ from labkit.database import Database
 from labkit.errors import BadCertificate, Conflict, LabError, NotFound
 from labkit.events import Events
 from labkit.pki import chain
+from labkit.pki.chain import Readable
 
 
 class EnrollmentGroup(Base):
@@ -49,7 +50,7 @@ class EnrollmentGroups:
     def __init__(self, database: Database, clock: Clock, events: Events) -> None:
         self._database, self._clock, self._events = database, clock, events
 
-    def create(self, group_id: str, *, signing: x509.Certificate | bytes | str) -> EnrollmentGroup:
+    def create(self, group_id: str, *, signing: x509.Certificate | Readable) -> EnrollmentGroup:
         """An enabled group for the devices below ``signing``, a root or intermediate CA.
 
         The same group again is harmless. Raises Conflict where the ID or the certificate
@@ -129,7 +130,7 @@ class EnrollmentGroups:
             )
 
 
-def _signing_certificate(given: x509.Certificate | bytes | str) -> x509.Certificate:
+def _signing_certificate(given: x509.Certificate | Readable) -> x509.Certificate:
     certificate = chain.read_certificate(given)
     if not chain.is_ca(certificate):
         raise BadCertificate(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from labkit.clock import Clock
@@ -92,6 +92,12 @@ class Hub:
             query = query.where(Message.device_id == device_id)
         with self._database.read() as session:
             return list(session.scalars(query))
+
+    def message_count(self) -> int:
+        """How many messages were kept, of all devices."""
+        mine = select(func.count()).select_from(Message).where(Message.hub == self.name)
+        with self._database.read() as session:
+            return session.scalar(mine) or 0
 
     def device(self, device_id: str) -> DeviceIdentity:
         """The identity of a device. IDs are compared with regard to case. Raises NotFound."""

@@ -1,0 +1,111 @@
+"""Looks up every node of a lab's picture: certificates, entries, hubs, identities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from labkit.pki import chain
+from labkit.ui.inspection import Inspection, certificate_facts
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from labkit.cloud.hub import Hub
+    from labkit.device import Device
+    from labkit.lab import Lab
+    from labkit.supplychain import CertificateAuthority
+
+Fact = tuple[str, str]
+
+
+def inspect_all(lab: Lab) -> dict[str, Inspection]:
+    """What there is to say about each node, by the node's ID in :mod:`labkit.graph.model`.
+
+    A snapshot: it stays what it is when the lab goes on.
+    """
+    return dict(_Inspector(lab).all())
+
+
+class _Inspector:
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._visits = [(s, v) for s in self._services() for v in lab.cloud.visits(s)]
+
+    def all(self) -> Iterator[tuple[str, Inspection]]:
+        for custodian in self._lab.custodians:
+            for ca in custodian.authorities():
+                yield f"ca {custodian.name}/{ca.name}", self._authority(ca)
+        for device in self._lab.devices:
+            yield f"device {device.name}", self._device(device)
+        yield from self._entries()
+        yield from self._groups()
+        for hub in self._lab.cloud.hubs:
+            yield f"hub {hub.name}", self._hub(hub)
+            yield from self._identities(hub)
+
+    def _services(self) -> list[str]:
+        return ["dps", *(hub.name for hub in self._lab.cloud.hubs)]
+
+    def _authority(self, ca: CertificateAuthority[Device]) -> Inspection:
+        token = ca.custodian.token
+        facts = (
+            ("private key", f"in token {token.label!r}, where it was born; it cannot leave"),
+            *certificate_facts(ca.certificate),
+            *self._presented(ca.certificate),
+        )
+        return Inspection(ca.name, "CA certificate", facts, ca.certificate)
+
+    def _device(self, device: Device) -> Inspection:
+        facts = (
+            ("private key", f"in token {device.key.token.label!r}, where it was born"),
+            ("sends", chain.names(device.chain)),
+            *certificate_facts(device.certificate),
+            *self._presented(device.certificate),
+        )
+        return Inspection(device.name, "device", facts, device.certificate)
+
+    def _presented(self, certificate: x509.Certificate) -> Iterator[Fact]:
+        for service, visit in self._visits:
+            if certificate in visit.chain:
+                outcome = "accepted" if visit.accepted else "refused"
+                where = "DPS" if service == "dps" else service
+                yield "presented", f"to {where} by {visit.device}, which was {outcome}"
+
+    def _entries(self) -> Iterator[tuple[str, Inspection]]:
+        for entry in self._lab.dps.certificates:
+            proof = "proven" if entry.is_verified else "not proven yet"
+            facts = (("possession", proof), *certificate_facts(entry.certificate))
+            title, kind = entry.name, "CA certificate in DPS"
+            yield f"entry {entry.name}", Inspection(title, kind, facts, entry.certificate)
+
+    def _groups(self) -> Iterator[tuple[str, Inspection]]:
+        registrations = list(self._lab.dps.registrations)
+        for group in self._lab.dps.enrollment_groups:
+            count = sum(r.group_id == group.id for r in registrations)
+            facts = (
+                ("state", "enabled" if group.enabled else "disabled"),
+                ("admits", f"devices below {chain.title(group.certificate.subject)}"),
+                ("assigned so far", f"{count} devices"),
+            )
+            title, kind = group.id, "enrollment group"
+            yield f"group {group.id}", Inspection(title, kind, facts, group.certificate)
+
+    def _hub(self, hub: Hub) -> Inspection:
+        facts = (
+            ("host name", hub.host_name),
+            ("device identities", str(len(hub.devices()))),
+            ("messages kept", str(hub.message_count())),
+        )
+        return Inspection(hub.name, "IoT hub", facts)
+
+    def _identities(self, hub: Hub) -> Iterator[tuple[str, Inspection]]:
+        for identity in hub.devices():
+            facts = (
+                ("device ID", identity.device_id),
+                ("state", "enabled" if identity.enabled else "disabled"),
+                ("credential", "the SHA-256 thumbprint of the device's certificate"),
+                ("thumbprint", identity.thumbprint),
+            )
+            name = f"identity {hub.name}/{identity.device_id}"
+            yield name, Inspection(identity.device_id, "device identity", facts)

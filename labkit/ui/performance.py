@@ -1,0 +1,223 @@
+"""A scenario being played, without any widget: what a cell, a test and a button all drive.
+
+The lab only ever goes forward. Each step leaves a *frame*, everything that was shown, and Back
+and Next move among the frames; only at the last one does Next act on the lab.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from labkit.errors import LabError
+from labkit.events import Event
+from labkit.explanation import Explanation
+from labkit.graph import Picture
+from labkit.graph.model import of_lab
+from labkit.lab import Lab
+from labkit.ui.inspection import Inspection
+from labkit.ui.inspector import inspect_all
+from labkit.ui.scenario import Prediction, Scenario, Step
+
+Notify = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """How a prediction turned out, shown beside the narration of the step that it was about."""
+
+    chosen: str
+    prediction: Prediction
+
+    @property
+    def right(self) -> bool:
+        return self.chosen == self.prediction.answer
+
+    def __str__(self) -> str:
+        if self.right:
+            return f"✓ Right: {self.chosen}. {self.prediction.why}"
+        return f"✗ Not quite. You said: {self.chosen}. It is: {self.prediction.answer}. " + (
+            self.prediction.why
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Everything that was shown after a step. ``step`` counts from 0, the opening."""
+
+    step: int
+    title: str
+    narration: str
+    picture: Picture
+    states: dict[str, int]
+    events: tuple[Event, ...]
+    inspections: dict[str, Inspection]
+    look_at: tuple[str, ...] = ()
+    feedback: Feedback | None = None
+    explanation: Explanation | None = None
+    failure: str = ""
+
+
+class Performance:
+    """Plays ``scenario`` in a workspace of its own, which is emptied when the play begins.
+
+    ``changed`` is called after whatever is shown has changed.
+    """
+
+    def __init__(self, scenario: Scenario, changed: Notify = lambda: None) -> None:
+        self.scenario, self.changed = scenario, changed
+        self._frames: list[Frame] = []
+        self._position = 0
+        self._chosen: dict[int, str] = {}
+        self._begin()
+
+    # ---- what is shown
+
+    @property
+    def frame(self) -> Frame:
+        return self._frames[self._position]
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """All frames so far, the opening first."""
+        return tuple(self._frames)
+
+    @property
+    def step(self) -> int:
+        """How many steps the frame that is shown has behind it."""
+        return self.frame.step
+
+    @property
+    def steps(self) -> int:
+        return len(self.scenario.steps)
+
+    @property
+    def prediction(self) -> Prediction | None:
+        """What is asked before the step that follows the frame that is shown."""
+        return self.scenario.steps[self.step].predict if self.step < self.steps else None
+
+    @property
+    def chosen(self) -> str:
+        """The answer given to :attr:`prediction`; empty while there is none."""
+        return self._chosen.get(self.step, "")
+
+    @property
+    def can_go_back(self) -> bool:
+        return self._position > 0
+
+    @property
+    def can_go_on(self) -> bool:
+        """False at the end, and while a prediction waits for its answer."""
+        if self._position < len(self._frames) - 1:
+            return True
+        return self.step < self.steps and (self.prediction is None or bool(self.chosen))
+
+    # ---- what moves it
+
+    def predict(self, option: str) -> None:
+        """Answers the question before the next step. What was answered for a step that has been
+        taken stays. Raises LabError for an answer that is not offered."""
+        asked = self.prediction
+        if asked is None or option not in asked.options:
+            offered = ", ".join(asked.options) if asked else "no question is open"
+            raise LabError(f"{option!r} is no answer here", expected=offered)
+        if self._position == len(self._frames) - 1:
+            self._chosen[self.step] = option
+        self.changed()
+
+    def next(self) -> Frame:
+        """Towards the present; at the present, takes the next step of the scenario.
+
+        Does nothing at the end, or while a prediction waits.
+        """
+        if not self.can_go_on:
+            return self.frame
+        if self._position == len(self._frames) - 1:
+            self._frames.append(self._take(self.scenario.steps[self.step]))
+        self._position += 1
+        self.changed()
+        return self.frame
+
+    def back(self) -> Frame:
+        """Shows the frame before, exactly as it was. The lab stays where it is."""
+        self._position = max(0, self._position - 1)
+        self.changed()
+        return self.frame
+
+    def go_to(self, step: int) -> Frame:
+        """Shows the frame of a step, taking the steps up to it where they have not been taken.
+
+        A question on the way that nobody answered is passed over.
+        """
+        while self._frames[-1].step < min(step, self.steps):
+            self._frames.append(self._take(self.scenario.steps[self._frames[-1].step]))
+        places = [place for place, frame in enumerate(self._frames) if frame.step <= step]
+        self._position = places[-1]
+        self.changed()
+        return self.frame
+
+    def reset(self) -> Frame:
+        """Begins again, in an empty workspace. Answers are forgotten."""
+        self._begin()
+        self.changed()
+        return self.frame
+
+    # ---- inside
+
+    def _begin(self) -> None:
+        self.lab = Lab.open(f"{self.scenario.name}-player", fresh=True, clock=self.scenario.clock)
+        self._chosen.clear()
+        self._position = 0
+        opening = self._shown(0, self.scenario.title, self.scenario.introduction)
+        self._frames[:] = [opening]
+
+    def _take(self, step: Step) -> Frame:
+        """Acts, and shows what came of it: a refusal explained, never a traceback."""
+        number = self._frames[-1].step + 1
+        refusals, failure = self.lab.cloud.refusals.count(), ""
+        try:
+            step.action(self.lab)
+        except LabError as error:
+            failure = str(error)
+        refused = self.lab.cloud.refusals.count() > refusals
+        return self._shown(
+            number,
+            step.title,
+            step.narration,
+            look_at=step.look_at,
+            feedback=self._feedback(number - 1, step),
+            explanation=self.lab.explain() if refused else None,
+            failure=failure,
+        )
+
+    def _feedback(self, number: int, step: Step) -> Feedback | None:
+        chosen = self._chosen.get(number)
+        return Feedback(chosen, step.predict) if chosen and step.predict else None
+
+    def _shown(
+        self,
+        number: int,
+        title: str,
+        narration: str,
+        *,
+        look_at: tuple[str, ...] = (),
+        feedback: Feedback | None = None,
+        explanation: Explanation | None = None,
+        failure: str = "",
+    ) -> Frame:
+        graph = of_lab(self.lab)
+        states = Counter(str(data["state"]) for _, data in graph.nodes(data=True))
+        return Frame(
+            step=number,
+            title=title,
+            narration=narration,
+            picture=Picture.of(graph),
+            states=dict(states),
+            events=tuple(self.lab.events),
+            inspections=inspect_all(self.lab),
+            look_at=look_at,
+            feedback=feedback,
+            explanation=explanation,
+            failure=failure,
+        )
