@@ -7,9 +7,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labkit import progress
 from labkit.clock import Clock, parse_moment
 from labkit.errors import NotFound, ServiceRefusal
 from labkit.events import Event, Events
+from labkit.progress import Progress
 from labkit.wire.ports import Ports
 from labkit.workspace import Workspace, locate
 
@@ -156,6 +158,11 @@ class Lab:
         from labkit.graph.model import of_lab
 
         return Picture.of(of_lab(self))
+
+    def progress(self) -> Progress:
+        """Which stories were played how far, and which exercises are solved, in all workspaces
+        beside this one."""
+        return progress.of_home(self.path.parent)
 
     # ---- the end
 

@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+from labkit import progress
 from labkit.errors import WorkspaceError
 
 HOME = "LABKIT_HOME"
@@ -109,7 +110,7 @@ class Workspace:
 
     def _empty(self) -> None:
         for entry in self.path.iterdir():
-            if entry.name == _LOCK:
+            if entry.name in (_LOCK, progress.FILE):
                 continue
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -116,6 +117,15 @@ def test_a_clock_opened_again_goes_on_where_it_was(tmp_path: Path) -> None:
 
 # ---- spans and moments as people write them
 
+
+def understood(parse: Callable[[str], object], text: str) -> bool:
+    """Parsed, or refused with a word on what was expected. Any other exception comes through."""
+    try:
+        return parse(text) is not None
+    except LabError as error:
+        return bool(error.expected)
+
+
 parts = st.tuples(st.integers(0, 9_999), st.sampled_from(sorted(UNITS)))
 
 
@@ -128,10 +138,7 @@ def test_a_span_is_the_sum_of_its_parts(found: list[tuple[int, str]], between: s
 
 @given(st.text(max_size=20))
 def test_any_other_text_is_refused_in_words(text: str) -> None:
-    try:
-        assert isinstance(parse_span(text), timedelta)
-    except LabError as error:
-        assert error.expected
+    assert understood(parse_span, text)
 
 
 @pytest.mark.parametrize("text", ["", "31", "d", "31 days", "-3d", "3d!", "1e3d"])
@@ -154,7 +161,4 @@ def test_a_moment_is_utc_where_it_names_no_zone(text: str) -> None:
 
 @given(st.text(max_size=30))
 def test_any_other_moment_is_refused_in_words(text: str) -> None:
-    try:
-        assert parse_moment(text).tzinfo
-    except LabError as error:
-        assert error.expected
+    assert understood(parse_moment, text)

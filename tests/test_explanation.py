@@ -10,6 +10,7 @@ from complaints import refused
 from stories import Story, supply_chain
 
 from labkit import Lab
+from labkit.cloud import codes
 from labkit.errors import NotFound, ProvisioningFailed, ServiceRefusal
 from labkit.explanation import Explanation
 from labkit.trace import Check, Outcome, failed, not_reached, passed
@@ -127,10 +128,7 @@ def test_a_notebook_gets_text_and_html_of_the_same_checks(leaf_only: Story) -> N
 def test_names_out_of_certificates_are_not_taken_for_markup(lab: Lab) -> None:
     evil = "<script>alert(1)</script>"
     check = failed(evil, evil, evil, evil, source=evil)
-    with pytest.raises(ServiceRefusal):
-        from labkit.cloud import codes
-
-        raise lab.cloud.refusals.refuse("dps", evil, codes.UNAUTHORIZED, (check,))
+    lab.cloud.refusals.refuse("dps", evil, codes.UNAUTHORIZED, (check,))
     page = lab.explain()._repr_mimebundle_()["text/html"]
     assert "script" not in Tags(page).seen
 
@@ -157,8 +155,6 @@ def test_a_check_survives_json() -> None:
 
 
 def test_a_service_refusal_carries_azures_words_and_the_first_failure(lab: Lab) -> None:
-    from labkit.cloud import codes
-
     refusal = lab.cloud.refusals.refuse("dps", "widget", codes.UNAUTHORIZED, CHECKS)
     text = str(refusal)
     for words in ("401 401002: Unauthorized", "not seen", "mend it Or: or leave it"):

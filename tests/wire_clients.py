@@ -114,9 +114,7 @@ def take_packet(data: bytearray) -> Received | None:
 # ---- connections
 
 
-def tls(
-    lab: Lab, chain_file: Path | None = None, key_file: Path | None = None
-) -> ssl.SSLContext:
+def tls(lab: Lab, chain_file: Path | None = None, key_file: Path | None = None) -> ssl.SSLContext:
     """A client's context that trusts the lab's servers and checks their names."""
     context = ssl.create_default_context(cadata=lab.server.root_pem)
     if chain_file is not None:

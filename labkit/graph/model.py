@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
 from labkit.graph.kinds import add_edge, add_node, new_graph
 from labkit.graph.states import StateKey
-from labkit.pki import chain
+from labkit.pki import chain, verdict
 from labkit.pki.request import describe_key
 from labkit.trace import first_failure
 
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from labkit.cloud.presentations import Presentation
     from labkit.device import Device
     from labkit.lab import Lab
+    from labkit.trace import Check
+
+
+_FAULTS: Final[Mapping[str, StateKey]] = {
+    verdict.SIGNATURE: "tampered",
+    verdict.ANCHOR: "untrusted issuer",
+}
 
 
 def of_lab(lab: Lab) -> DiGraph[str]:
@@ -40,6 +47,7 @@ class _Board:
             chain.thumbprint(ca.certificate): f"ca {ca.custodian.name}/{ca.name}"
             for ca in self._authorities
         }
+        self._faults = dict(self._faulty())
         connection = f"device {self._last.device}" if self._last else ""
         self.graph = new_graph(*self._headline(), connection=connection)
         self._draw_authorities()
@@ -58,9 +66,22 @@ class _Board:
         return f"{visit.device} is refused", self._reason(visit)
 
     def _reason(self, visit: Presentation) -> str:
-        refusal = self._lab.cloud.refusals.last(visit.device)
-        failure = first_failure(refusal.checks) if refusal else None
+        failure = self._failure(visit)
         return f"{failure.about}: {failure.why}." if failure else ""
+
+    def _failure(self, visit: Presentation) -> Check | None:
+        refusal = self._lab.cloud.refusals.last(visit.device)
+        return first_failure(refusal.checks) if refusal else None
+
+    def _faulty(self) -> Iterator[tuple[str, StateKey]]:
+        """The certificate that the last visitor was refused for, and what is wrong with it."""
+        visit = self._last
+        failure = self._failure(visit) if visit and not visit.accepted else None
+        if visit is None or failure is None or failure.name not in _FAULTS:
+            return
+        for certificate in visit.chain:
+            if chain.title(certificate.subject) == failure.about:
+                yield chain.thumbprint(certificate), _FAULTS[failure.name]
 
     def _draw_authorities(self) -> None:
         for ca in self._authorities:
@@ -176,8 +197,8 @@ class _Board:
         return chain.climb(sent[0], [*sent, *self._certificates])
 
     def _ca_state(self, certificate: x509.Certificate) -> StateKey:
-        if (aged := self._aged(certificate)) is not None:
-            return aged
+        if (ailing := self._ailing(certificate)) is not None:
+            return ailing
         left_out = self._sent(certificate) is False and not self._last_was_accepted()
         if left_out and certificate not in self._verified:
             return "not sent"
@@ -185,12 +206,15 @@ class _Board:
         return "trusted" if any(ca in self._verified for ca in way_up) else "unknown"
 
     def _device_state(self, device: Device) -> StateKey:
-        if (aged := self._aged(device.certificate)) is not None:
-            return aged
+        if (ailing := self._ailing(device.certificate)) is not None:
+            return ailing
         visit = self._visits.get(device.name)
         return "trusted" if visit is not None and visit.accepted else "unknown"
 
-    def _aged(self, certificate: x509.Certificate) -> StateKey | None:
+    def _ailing(self, certificate: x509.Certificate) -> StateKey | None:
+        """What is wrong with a certificate by itself, whoever sends it."""
+        if (fault := self._faults.get(chain.thumbprint(certificate))) is not None:
+            return fault
         if self._now > certificate.not_valid_after_utc:
             return "expired"
         return "not yet valid" if self._now < certificate.not_valid_before_utc else None

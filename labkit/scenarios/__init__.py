@@ -7,6 +7,7 @@ from typing import Any
 
 from labkit.errors import NotFound
 from labkit.lab import Lab
+from labkit.progress import note
 from labkit.scenarios import first_device
 from labkit.ui.check import Case, Report
 
@@ -22,7 +23,10 @@ def check(name: str, answer: object) -> Report:
     """
     if name not in _EXERCISES:
         raise NotFound(f"There is no exercise {name!r}", found=", ".join(sorted(_EXERCISES)))
-    return Report(name, _EXERCISES[name](Lab.current(), answer))
+    lab = Lab.current()
+    report = Report(name, _EXERCISES[name](lab, answer))
+    note(lab.path, "exercise", name, report.done, len(report.rows))
+    return report
 
 
 __all__ = ["check"]

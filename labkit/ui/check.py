@@ -32,10 +32,14 @@ class Report:
         return all(ok for ok, _, _ in self.rows)
 
     @property
+    def done(self) -> int:
+        """How many cases hold."""
+        return sum(ok for ok, _, _ in self.rows)
+
+    @property
     def headline(self) -> str:
-        done = sum(ok for ok, _, _ in self.rows)
         state = "solved" if self.solved else "not yet"
-        return f"{self.name}: {done} of {len(self.rows)}, {state}"
+        return f"{self.name}: {self.done} of {len(self.rows)}, {state}"
 
     def _lines(self) -> list[str]:
         return [

@@ -16,6 +16,7 @@ from labkit.explanation import Explanation
 from labkit.graph import Picture
 from labkit.graph.model import of_lab
 from labkit.lab import Lab
+from labkit.progress import note
 from labkit.ui.inspection import Inspection
 from labkit.ui.inspector import inspect_all
 from labkit.ui.scenario import Prediction, Scenario, Step
@@ -134,7 +135,7 @@ class Performance:
         if not self.can_go_on:
             return self.frame
         if self._position == len(self._frames) - 1:
-            self._frames.append(self._take(self.scenario.steps[self.step]))
+            self._go_on()
         self._position += 1
         self.changed()
         return self.frame
@@ -151,7 +152,7 @@ class Performance:
         A question on the way that nobody answered is passed over.
         """
         while self._frames[-1].step < min(step, self.steps):
-            self._frames.append(self._take(self.scenario.steps[self._frames[-1].step]))
+            self._go_on()
         places = [place for place, frame in enumerate(self._frames) if frame.step <= step]
         self._position = places[-1]
         self.changed()
@@ -171,6 +172,11 @@ class Performance:
         self._position = 0
         opening = self._shown(0, self.scenario.title, self.scenario.introduction)
         self._frames[:] = [opening]
+
+    def _go_on(self) -> None:
+        reached = self._frames[-1].step
+        self._frames.append(self._take(self.scenario.steps[reached]))
+        note(self.lab.path, "story", self.scenario.name, reached + 1, self.steps)
 
     def _take(self, step: Step) -> Frame:
         """Acts, and shows what came of it: a refusal explained, never a traceback."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,6 +23,7 @@ from OpenSSL import SSL
 
 from labkit.cloud.presented import Presented
 from labkit.events import Events
+from labkit.pki.chain import title
 
 HANDSHAKE_SECONDS = 10.0
 LARGEST_BACKLOG = 4 * 1024 * 1024
@@ -148,7 +149,12 @@ class Link(asyncio.Protocol):
             return False
         self._flush()
         self.presented = Presented(self._chain(), self.peer)
-        self._record("handshake", f"{self._tls.get_protocol_version_name()} with {self._client()}")
+        self._record(
+            "handshake",
+            f"{self._tls.get_protocol_version_name()} with {self._client()}",
+            cipher=self._tls.get_cipher_name(),
+            presented=[title(certificate.subject) for certificate in self.presented.chain],
+        )
         self._application = self._make_application(self)
         return True
 
@@ -216,8 +222,8 @@ class Link(asyncio.Protocol):
             self._deadline.cancel()
             self._deadline = None
 
-    def _record(self, kind: str, text: str) -> None:
-        self._events.record("tls", kind, text, peer=self.peer)
+    def _record(self, kind: str, text: str, **details: Any) -> None:
+        self._events.record("tls", kind, text, peer=self.peer, **details)
 
 
 def _reason(error: SSL.Error) -> str:

@@ -36,8 +36,15 @@ def company(lab: Lab) -> CA:
 
 @pytest.mark.parametrize(
     "data",
-    [PEM, PEM.decode(), DER, base64.b64encode(DER).decode(), base64.b64encode(PEM), FORGED.certificate],
-    ids="PEM|text|DER|base64 of DER|base64 of PEM|object".split("|"),
+    [
+        PEM,
+        PEM.decode(),
+        DER,
+        base64.b64encode(DER).decode(),
+        base64.b64encode(PEM),
+        FORGED.certificate,
+    ],
+    ids=["PEM", "text", "DER", "base64 of DER", "base64 of PEM", "object"],
 )
 def test_a_ca_certificate_is_taken_in_every_usual_form(
     lab: Lab, data: bytes | str | x509.Certificate
@@ -70,7 +77,18 @@ CSR = (
         (WIDGET, "no CA certificate"),
         (b"", "nothing"),
     ],
-    ids="with key|key first|key in base64|words|damaged|cut|CSR|bundle|device|empty".split("|"),
+    ids=[
+        "with key",
+        "key first",
+        "key in base64",
+        "words",
+        "damaged",
+        "cut",
+        "CSR",
+        "bundle",
+        "device",
+        "empty",
+    ],
 )
 def test_anything_else_is_refused_and_not_stored(
     lab: Lab, data: bytes | x509.Certificate, words: str

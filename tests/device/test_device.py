@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from complaints import refused
 from stories import Story, supply_chain
 

@@ -45,8 +45,18 @@ OLD_KEY = WIDGET.key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSS
         b"Subject: CN=widget\nissued by the line\n" + PEM,
         b"\xef\xbb\xbf" + PEM,
     ],
-    ids="PEM|PEM text|DER|base64 of DER|its text|base64 of PEM|base64 in lines|CRLF|"
-    "words before|byte order mark".split("|"),
+    ids=[
+        "PEM",
+        "PEM text",
+        "DER",
+        "base64 of DER",
+        "its text",
+        "base64 of PEM",
+        "base64 in lines",
+        "CRLF",
+        "words before",
+        "byte order mark",
+    ],
 )
 def test_every_usual_form_of_a_certificate_is_read(data: bytes | str) -> None:
     assert chain.read_certificate(data) == WIDGET.certificate
@@ -73,7 +83,7 @@ def test_a_bundle_is_refused_where_one_is_wanted_and_its_names_are_told() -> Non
         b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
         b"-----BEGIN RSA PRIVATE KEY-----",
     ],
-    ids="behind|before|alone|SEC1|in base64|encrypted|cut off".split("|"),
+    ids=["behind", "before", "alone", "SEC1", "in base64", "encrypted", "cut off"],
 )
 def test_a_private_key_is_refused_whole(data: bytes) -> None:
     with refused(BadCertificate, "private key", "not stored", "replace it"):
@@ -104,7 +114,17 @@ REQUEST = b"-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQU
         (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "BEGIN PUBLIC KEY"),
         (b"x" * (chain.LARGEST + 1), "bytes"),
     ],
-    ids="empty|blank|words|cut DER|DER and more|damaged|request|public key|too big".split("|"),
+    ids=[
+        "empty",
+        "blank",
+        "words",
+        "cut DER",
+        "DER and more",
+        "damaged",
+        "request",
+        "public key",
+        "too big",
+    ],
 )
 def test_what_is_no_certificate_is_told_what_it_is(data: bytes, found: str) -> None:
     with refused(BadCertificate, found):

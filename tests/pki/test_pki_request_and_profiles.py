@@ -45,7 +45,9 @@ def root(token: Token, clock: Clock) -> Authority:
     return Authority(key, [authority.self_sign(key, subject, clock)], clock)
 
 
-def csr_of(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, **more: bool) -> x509.CertificateSigningRequest:
+def csr_of(
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, **more: bool
+) -> x509.CertificateSigningRequest:
     builder = x509.CertificateSigningRequestBuilder().subject_name(request.name("widget"))
     if "ca" in more:
         constraints = x509.BasicConstraints(ca=more["ca"], path_length=None)

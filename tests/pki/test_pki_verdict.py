@@ -15,8 +15,8 @@ import forge
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from forge import CA_USAGE, CLIENT, NOW, SERVER, Forged, ca, device, tampered
 from foreign_tools import openssl_verify
+from forge import CA_USAGE, CLIENT, NOW, SERVER, Forged, ca, device, tampered
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -477,7 +477,8 @@ def test_the_path_runs_from_the_leaf_to_the_anchor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "missing"), [("leaf_only", "Low"), ("middle_missing", "Middle"), ("low_missing", "Low")]
+    ("name", "missing"),
+    [("leaf_only", "Low"), ("middle_missing", "Middle"), ("low_missing", "Low")],
 )
 def test_the_missing_certificate_is_named(name: str, missing: str) -> None:
     found = judged(name)

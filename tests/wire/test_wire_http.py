@@ -74,9 +74,7 @@ def test_one_refusal_is_told_whole(shared: Story, https: http.client.HTTPSConnec
     assert row["presented"] == []
 
 
-def test_refusals_are_filtered_by_device(
-    shared: Story, https: http.client.HTTPSConnection
-) -> None:
+def test_refusals_are_filtered_by_device(shared: Story, https: http.client.HTTPSConnection) -> None:
     be_refused(shared, "fourth")
     be_refused(shared, "fifth")
     _, rows = ask(https, f"{LIST}?device=fourth")
@@ -109,7 +107,12 @@ def test_only_this_machine_may_ask(shared: Story) -> None:
     """The trace tells more than Azure would tell a stranger."""
     router = Router()
     refusals_routes.add_routes(router, shared.lab.cloud.refusals)
-    for peer, status in (("127.0.0.9", 200), ("::1", 200), ("192.0.2.7", 403), ("2001:db8::1", 403)):
+    for peer, status in (
+        ("127.0.0.9", 200),
+        ("::1", 200),
+        ("192.0.2.7", 403),
+        ("2001:db8::1", 403),
+    ):
         found = router.answer(Request("GET", LIST, {}, {}, b"", Presented(), peer))
         assert found.status == status
 
@@ -169,9 +172,7 @@ def test_a_request_byte_by_byte_is_the_same_request(raw: ssl.SSLSocket) -> None:
 
 
 def test_a_body_may_wait_for_100_continue(raw: ssl.SSLSocket) -> None:
-    raw.sendall(
-        b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
-    )
+    raw.sendall(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
     assert raw.recv(1000).startswith(b"HTTP/1.1 100")
     raw.sendall(b"{}")
     assert raw.recv(1000).startswith(b"HTTP/1.1 404")
@@ -204,7 +205,9 @@ BAD = {
     "no host": b"GET / HTTP/1.1\r\n\r\n",
     "two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
     "a length that is no number": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
-    "a chunk that is none": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "a chunk that is none": (
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    ),
     "a head without end": b"GET / HTTP/1.1\r\nx: " + b"x" * (http_connection.LARGEST_HEAD + 10),
     "a target that is no URL": b"GET //[ HTTP/1.1\r\nHost: x\r\n\r\n",
     "another broken target": b"GET http://[::1/ HTTP/1.1\r\nHost: x\r\n\r\n",

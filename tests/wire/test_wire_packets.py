@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from typing import Any
 
 import pytest
@@ -106,6 +108,11 @@ def decoded(*chunks: bytes) -> list[Packet]:
     return [found for chunk in chunks for found in decoder.feed(chunk)]
 
 
+def only_malformed_packet(*chunks: bytes) -> None:
+    with contextlib.suppress(MalformedPacket):
+        decoded(*chunks)
+
+
 @given(st.lists(anything, max_size=6))
 def test_what_a_client_writes_is_read_as_it_was_meant(sent: list[tuple[bytes, Packet]]) -> None:
     assert decoded(b"".join(data for data, _ in sent)) == [meant for _, meant in sent]
@@ -117,18 +124,13 @@ def test_it_does_not_matter_how_the_bytes_are_split(
 ) -> None:
     data = b"".join(part for part, _ in sent)
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    chunks = [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    chunks = [data[a:b] for a, b in itertools.pairwise(places)]
     assert decoded(*chunks) == decoded(data)
 
 
 @given(st.lists(st.binary(max_size=60), max_size=6))
 def test_arbitrary_bytes_raise_nothing_but_malformed_packet(chunks: list[bytes]) -> None:
-    decoder = Decoder()
-    try:
-        for chunk in chunks:
-            list(decoder.feed(chunk))
-    except MalformedPacket as error:
-        assert str(error)
+    only_malformed_packet(*chunks)
 
 
 @given(anything, st.integers(0, 400), st.integers(0, 255))
@@ -137,10 +139,7 @@ def test_a_packet_with_any_byte_changed_raises_nothing_else(
 ) -> None:
     data = bytearray(sent[0])
     data[place % len(data)] = value
-    try:
-        decoded(bytes(data))
-    except MalformedPacket as error:
-        assert str(error)
+    only_malformed_packet(bytes(data))
 
 
 @given(st.binary(max_size=2000))
@@ -198,7 +197,7 @@ def test_what_a_client_may_not_send_is_malformed_and_said_how(name: str) -> None
 
 
 def test_flags_that_contradict_each_other_are_malformed() -> None:
-    """MQTT-3.1.2-22 and -14: a password without user name, a will of QoS 3, a will's flags alone."""
+    """MQTT-3.1.2-22 and others: a password without user name, a will of QoS 3, no will but its flags."""
     for flags in (0b01000000, 0b00011100, 0b00100000, 0b00001000):
         body = text("MQTT") + bytes([4, flags]) + b"\0\0" + text("a")
         body += (text("t") + text("w")) if flags & 4 else b""

@@ -61,7 +61,7 @@ HELLO = connect("widget", "user")
 
 
 def test_a_conversation() -> None:
-    client, echo = session()
+    client, _echo = session()
     assert client.receive(HELLO) == b"\x20\x02\x00\x00"
     assert kinds(client.receive(subscribe("echo/#"))) == [wire.SUBACK]
     answers = packets(client.receive(publish("t", b"hello", packet_id=7)))
@@ -83,7 +83,7 @@ def test_a_message_of_qos_0_has_no_puback() -> None:
 
 
 def test_a_refused_client_gets_its_code_and_the_end() -> None:
-    client, echo = session(deny=True)
+    client, _echo = session(deny=True)
     assert client.receive(HELLO + subscribe("echo/#")) == b"\x20\x02\x00\x05"
     assert client.over
     assert not client.connected

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from labkit.cloud import Cloud
 from labkit.errors import ServiceRefusal
 from labkit.events import Events
+from labkit.wire.mqtt import words
 from labkit.wire.mqtt.dps import DpsFace
 from labkit.wire.mqtt.hub import HubFace
-from labkit.wire.mqtt.packets import Connect, ReturnCode
-from labkit.wire.mqtt.session import Denied, Face, Session
+from labkit.wire.mqtt.packets import Connect, Packet, Publish, ReturnCode
+from labkit.wire.mqtt.session import Denied, Face, Session, Watcher
 from labkit.wire.tls import Link
 
 CONNECT_SECONDS = 30.0
@@ -16,12 +19,12 @@ _GRACE = 1.5  # MQTT 3.1.1, 3.1.2.10: one and a half times the keep-alive
 _LONGEST_SILENCE = 1767.0  # IoT Hub's cap, 29.45 minutes
 
 
-class MqttConnection:
+class MqttConnection(Watcher):
     """DPS and every hub on one port: the user name says which is meant."""
 
     def __init__(self, link: Link, cloud: Cloud, events: Events) -> None:
         self._link, self._cloud, self._events = link, cloud, events
-        self._session = Session(self._enter)
+        self._session, self._client = Session(self._enter, self), ""
         link.expect_within(CONNECT_SECONDS, "CONNECT")
 
     def received(self, data: bytes) -> None:
@@ -36,12 +39,19 @@ class MqttConnection:
     def closed(self) -> None:
         self._session.close()
 
+    def received_packet(self, packet: Packet) -> None:
+        if text := words.received(self._client, packet):
+            self._record("received", text, **words.details(packet))
+
+    def sent_message(self, message: Publish) -> None:
+        self._record("sent", words.sent(self._client, message), **words.details(message))
+
     def _patience(self) -> float:
         wanted = self._session.keep_alive * _GRACE
         return min(wanted, _LONGEST_SILENCE) if wanted else _LONGEST_SILENCE
 
     def _enter(self, connect: Connect) -> Face:
-        user = connect.user_name
+        user, self._client = connect.user_name, connect.client_id
         self._record("connect", f"CONNECT from {connect.client_id!r}", user_name=user)
         try:
             face = self._face(connect)
@@ -61,5 +71,5 @@ class MqttConnection:
             return HubFace(hub, connect.client_id, parts[1], presented)
         raise self._cloud.stranger(connect.client_id, connect.user_name, presented)
 
-    def _record(self, kind: str, text: str, **details: str) -> None:
+    def _record(self, kind: str, text: str, **details: Any) -> None:
         self._events.record("mqtt", kind, text, peer=self._link.peer, **details)

@@ -57,11 +57,23 @@ class Face(Protocol):
     def closed(self) -> None: ...
 
 
+class Watcher:
+    """Told of every packet of a connected client, and of every message to it. Decides nothing."""
+
+    def received_packet(self, packet: Packet) -> None: ...
+
+    def sent_message(self, message: Publish) -> None: ...
+
+
 class Session:
     """Feeds a client's bytes to a service. ``enter`` decides who may connect (raises Denied)."""
 
-    def __init__(self, enter: Callable[[Connect], Face]) -> None:
-        self._enter = enter
+    def __init__(
+        self,
+        enter: Callable[[Connect], Face],
+        watcher: Watcher = Watcher(),  # noqa: B008  stateless
+    ) -> None:
+        self._enter, self._watcher = enter, watcher
         self._decoder = Decoder()
         self._subscriptions: dict[str, int] = {}
         self._face: Face | None = None
@@ -99,10 +111,15 @@ class Session:
             self._connect(packet)
         elif self._face is None:
             raise MalformedPacket(f"{type(packet).__name__.upper()} before CONNECT")
-        elif isinstance(packet, Publish):
-            self._publish(self._face, packet)
+        else:
+            self._watcher.received_packet(packet)
+            self._take_from(self._face, packet)
+
+    def _take_from(self, face: Face, packet: Packet) -> None:
+        if isinstance(packet, Publish):
+            self._publish(face, packet)
         elif isinstance(packet, Subscribe):
-            self._subscribe(self._face, packet)
+            self._subscribe(face, packet)
         elif isinstance(packet, Unsubscribe):
             for topic in packet.filters:
                 self._subscriptions.pop(topic, None)
@@ -151,6 +168,7 @@ class Session:
     def _deliver(self, message: Publish) -> None:
         """To a client that subscribed to the topic, at QoS 0; others do not get it."""
         if any(matches(topic, message.topic) for topic in self._subscriptions):
+            self._watcher.sent_message(message)
             self._out += message.encode()
 
 

@@ -1,0 +1,123 @@
+"""The picture says what the lab is: each moment of a story, as states and marks of the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from labkit import Lab
+from labkit.errors import LabError
+from labkit.graph.model import of_lab
+
+WIDGET, TECHNICIAN = "device widget-1", "ca Technician-Z/Technician-Z CA"
+ROOT, FACTORY = "ca Company-X/Company-X Root CA", "ca Factory-Y/Factory-Y CA"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    with Lab.open(tmp_path / "lab", clock="2027-03-01T09:00:00Z") as lab:
+        company = lab.custodian("Company-X").create_root_ca()
+        factory = company.sign_intermediate(lab.custodian("Factory-Y"))
+        technician = factory.sign_intermediate(lab.custodian("Technician-Z"))
+        technician.make_device("widget-1")
+        yield lab
+
+
+def trust(lab: Lab) -> None:
+    (company,) = lab.custodian("Company-X").authorities()
+    ca = lab.dps.certificates.upload("company-x", company.certificate)
+    lab.dps.certificates.verify(ca, company.prove_possession(ca.verification_code))
+    lab.dps.enrollment_groups.create("widgets", signing=company.certificate)
+
+
+def provision(lab: Lab) -> None:
+    try:
+        lab.device("widget-1").provision()
+    except LabError:
+        assert lab.explain().failure
+
+
+def states(lab: Lab) -> dict[str, str]:
+    return {str(name): data["state"] for name, data in of_lab(lab).nodes(data=True)}
+
+
+def sent(lab: Lab) -> dict[str, bool | None]:
+    graph = of_lab(lab)
+    return {str(name): data["presented"] for name, data in graph.nodes(data=True)}
+
+
+def edges(lab: Lab, kind: str) -> list[tuple[Any, Any, bool]]:
+    graph = of_lab(lab)
+    return [(a, b, d["broken"]) for a, b, d in graph.edges(data=True) if d["kind"] == kind]
+
+
+def test_before_dps_knows_anything_nothing_is_trusted(lab: Lab) -> None:
+    found = states(lab)
+    assert {found[node] for node in (ROOT, FACTORY, TECHNICIAN, WIDGET)} == {"unknown"}
+    assert set(sent(lab).values()) == {None}
+
+
+def test_an_upload_without_proof_is_unverified(lab: Lab) -> None:
+    (company,) = lab.custodian("Company-X").authorities()
+    lab.dps.certificates.upload("company-x", company.certificate)
+    found = states(lab)
+    assert found["entry company-x"] == "unverified"
+    assert found[ROOT] == "unknown"
+
+
+def test_a_provisioned_device_has_sent_all_but_the_root(lab: Lab) -> None:
+    trust(lab)
+    provision(lab)
+    found = sent(lab)
+    assert [found[node] for node in (WIDGET, TECHNICIAN, FACTORY, ROOT)] == [True] * 3 + [False]
+    assert set(states(lab).values()) == {"trusted", "verified"}
+    assert not any(broken for *_, broken in edges(lab, "signed"))
+    assert edges(lab, "provisioned") == [(WIDGET, "identity contoso-hub/widget-1", False)]
+
+
+def test_a_leaf_alone_leaves_the_link_to_its_issuer_broken(lab: Lab) -> None:
+    trust(lab)
+    widget = lab.device("widget-1")
+    widget.install_chain(widget.chain[:1])
+    provision(lab)
+    found = states(lab)
+    assert [found[node] for node in (TECHNICIAN, FACTORY, ROOT)] == ["not sent"] * 2 + ["trusted"]
+    assert [link for link in edges(lab, "signed") if link[2]] == [(TECHNICIAN, WIDGET, True)]
+    assert edges(lab, "provisioned") == []
+
+
+def test_a_chain_that_ends_in_an_unverified_root_has_an_untrusted_issuer(lab: Lab) -> None:
+    (company,) = lab.custodian("Company-X").authorities()
+    lab.dps.certificates.upload("company-x", company.certificate)
+    widget = lab.device("widget-1")
+    widget.install_chain([*widget.chain, company.certificate])
+    provision(lab)
+    assert states(lab)[ROOT] == "untrusted issuer"
+
+
+def test_a_certificate_that_was_altered_is_tampered(lab: Lab) -> None:
+    trust(lab)
+    widget = lab.device("widget-1")
+    der = bytearray(widget.certificate.public_bytes(Encoding.DER))
+    der[-1] ^= 1  # the last byte of the signature
+    widget.install_chain([x509.load_der_x509_certificate(bytes(der)), *widget.chain[1:]])
+    provision(lab)
+    assert states(lab)[WIDGET] == "tampered"
+
+
+def test_time_makes_certificates_expire_and_not_yet_valid(lab: Lab) -> None:
+    lab.clock.advance(days=400)
+    assert states(lab)[WIDGET] == "expired"
+    assert states(lab)[ROOT] == "unknown"
+    lab.clock.advance(days=-500)
+    assert {states(lab)[node] for node in (WIDGET, ROOT)} == {"not yet valid"}
+
+
+def test_an_empty_lab_has_only_its_hub(tmp_path: Path) -> None:
+    with Lab.open(tmp_path / "empty") as lab:
+        assert states(lab) == {"hub contoso-hub": "trusted"}
