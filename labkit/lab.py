@@ -86,13 +86,6 @@ class Lab:
             _open[path] = cls(Workspace(path, fresh=fresh), ports, hubs, clock)
         return _open[path]
 
-    @classmethod
-    def current(cls) -> Lab:
-        """The lab that this process opened last. Raises NotFound."""
-        if not _open:
-            raise NotFound("No lab is open", cure='open one: lab = Lab.open("first-device")')
-        return list(_open.values())[-1]
-
     # ---- the supply chain
 
     def custodian(self, name: str) -> Custodian[Device]:

@@ -66,7 +66,7 @@ def note(workspace: Path, kind: str, name: str, done: int, whole: int) -> None:
 
 
 def read(workspace: Path) -> list[Mark]:
-    """The marks of one workspace; none where the file is missing or damaged: it is only a memory."""
+    """The marks of one workspace; none where the file is missing or damaged."""
     try:
         return [Mark(*row) for row in json.loads((workspace / FILE).read_text())]
     except (OSError, ValueError, TypeError):

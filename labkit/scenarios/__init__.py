@@ -1,8 +1,9 @@
-"""The lessons' own code: what each exercise asks for."""
+"""The lessons' own code: the story that each plays, and what its exercises ask for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from labkit.errors import NotFound
@@ -11,20 +12,29 @@ from labkit.progress import note
 from labkit.scenarios import first_device
 from labkit.ui.check import Case, Report
 
-_EXERCISES: dict[str, Callable[[Lab, Any], Iterable[Case]]] = {
-    "second-widget": first_device.second_widget,
-}
+
+@dataclass(frozen=True, slots=True)
+class _Exercise:
+    """``workspace`` is the lab of the lesson's cells, in which the trainee works."""
+
+    workspace: str
+    cases: Callable[[Lab, Any], Iterable[Case]]
+
+
+_EXERCISES = {"second-widget": _Exercise(first_device.WORKSPACE, first_device.second_widget)}
 
 
 def check(name: str, answer: object) -> Report:
-    """Looks at what a trainee made, in the lab that was opened last. Raises nothing for it.
+    """Looks at what a trainee made in the lesson's lab, and remembers how far that is.
 
-    Raises NotFound only where the lesson itself names an exercise that does not exist.
+    Raises nothing for an answer, whatever it is; NotFound where the lesson itself names an
+    exercise that does not exist.
     """
     if name not in _EXERCISES:
         raise NotFound(f"There is no exercise {name!r}", found=", ".join(sorted(_EXERCISES)))
-    lab = Lab.current()
-    report = Report(name, _EXERCISES[name](lab, answer))
+    exercise = _EXERCISES[name]
+    lab = Lab.open(exercise.workspace)
+    report = Report(name, exercise.cases(lab, answer))
     note(lab.path, "exercise", name, report.done, len(report.rows))
     return report
 

@@ -9,6 +9,7 @@ from labkit.lab import Lab
 from labkit.ui.check import Case
 from labkit.ui.scenario import Prediction, Scenario, Step
 
+WORKSPACE = "first-device"
 FIRST, SECOND = "smart-x-widget-001", "smart-x-widget-002"
 
 
@@ -60,7 +61,7 @@ def _mend_the_chain(lab: Lab) -> None:
 
 
 STORY = Scenario(
-    name="first-device",
+    name=WORKSPACE,
     title="The first device",
     introduction="Three parties, one device and a cloud that knows nobody yet. Press **Next**.",
     steps=(
