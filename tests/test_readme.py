@@ -29,6 +29,7 @@ def run(home: Path, *command: str) -> str:
     environment = {**os.environ, "LABKIT_HOME": str(home)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
     return done.stdout
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -128,9 +129,11 @@ class Device:
 
     def disconnect(self) -> None:
         """Leaves the hub. Harmless when it is not connected."""
-        if self._client is not None:
-            self._client.shutdown()
-            self._client = None
+        client, self._client = self._client, None
+        if client is not None:
+            # At the end of a program the SDK's own threads are gone before we are asked.
+            with contextlib.suppress(RuntimeError):
+                client.shutdown()
 
     def _connected(self) -> Any:
         if self._client is None:

@@ -52,19 +52,17 @@ def bind_first(host: str, ports: Iterable[int]) -> socket.socket:
 
 
 def free_loopback(port: int) -> tuple[str, socket.socket]:
-    """The first address of 127.0.0.x on which ``port`` is free, and the port bound there.
+    """The first loopback address on which ``port`` is free, and the port bound there.
 
-    Linux has the whole range; where only 127.0.0.1 exists, that one must be free.
+    Linux has all of 127.0.0.x; where only 127.0.0.1 exists (macOS), ::1 is a second one.
+    Raises PortTaken for the first of them when none is free.
     """
-    first: PortTaken | None = None
-    for last in range(1, _LAST_LOOPBACK + 1):
-        host = f"127.0.0.{last}"
+    first: LabError | None = None
+    for host in (*(f"127.0.0.{last}" for last in range(1, _LAST_LOOPBACK + 1)), "::1"):
         try:
             return host, bind(host, port)
-        except PortTaken as error:
+        except LabError as error:
             first = first or error
-        except LabError:
-            break  # this machine has no further loopback addresses
     assert first is not None
     raise first
 
