@@ -7,7 +7,6 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +128,12 @@ def _place(given: str) -> Path:
 
 
 def _address(text: str) -> str:
+    from labkit.wire.sockets import address
+
     try:
-        return str(ip_address("127.0.0.1" if text == "localhost" else text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an IP address") from error
+        return address(text)
+    except LabError as error:
+        raise argparse.ArgumentTypeError(error.message) from error
 
 
 def _port(text: str) -> int:

@@ -8,6 +8,7 @@ file: so every process that has the workspace open sees a move at once.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,8 @@ from labkit.files import write_whole
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(w|d|h|m|s)")
 _UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 # X.509 validity is read to the second, and cryptography's verifier knows years 1950 to 9999.
-_EARLIEST, _LATEST = datetime(1950, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+# A day of room at the begin: certificates are backdated a little.
+_EARLIEST, _LATEST = datetime(1950, 1, 2, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
 def parse_span(text: str) -> timedelta:
@@ -30,7 +32,13 @@ def parse_span(text: str) -> timedelta:
             f"{text!r} is not a span of time",
             expected="numbers with w, d, h, m or s, such as 31d or 12h",
         )
-    return sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
+    try:
+        spans = (timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts)
+        return sum(spans, timedelta())
+    except OverflowError as error:
+        raise LabError(
+            f"{text!r} is longer than any calendar", cure="name a shorter span"
+        ) from error
 
 
 def parse_moment(text: str) -> datetime:
@@ -51,7 +59,7 @@ class Clock:
         self, path: Path | None = None, *, on_move: Callable[[datetime], None] | None = None
     ) -> None:
         self._path, self._on_move = path, on_move
-        self._offset, self._seen = timedelta(), 0
+        self._offset, self._seen = timedelta(), (0, 0)
 
     def now(self) -> datetime:
         """The lab's time, UTC."""
@@ -68,8 +76,12 @@ class Clock:
         self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0
     ) -> datetime:
         """Moves on by this much and returns the new time. A negative span moves back."""
-        span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-        return self.set(self.now() + span)
+        try:
+            span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+            moment = self.now() + span
+        except OverflowError as error:
+            raise _outside(f"{days:g} days and more from now") from error
+        return self.set(moment)
 
     def set(self, moment: datetime) -> datetime:
         """Moves to ``moment`` (which must name its zone) and returns the new time."""
@@ -80,7 +92,7 @@ class Clock:
                 cure="datetime(..., tzinfo=timezone.utc)",
             )
         if not _EARLIEST <= moment <= _LATEST:
-            raise LabError(f"{moment:%Y-%m-%d} is outside the years that X.509 validity is read in")
+            raise _outside(f"{moment:%Y-%m-%d}")
         return self._shift(moment - datetime.now(UTC))
 
     def reset(self) -> datetime:
@@ -98,14 +110,27 @@ class Clock:
 
     def _write(self, path: Path) -> None:
         write_whole(path, json.dumps({"offset_seconds": self._offset.total_seconds()}))
-        self._seen = path.stat().st_mtime_ns
+        self._seen = _state(path.stat())
 
     def _follow(self, path: Path) -> None:
         """Another process may have moved the clock: read the file again when it changed."""
         try:
-            changed = path.stat().st_mtime_ns
+            changed = _state(path.stat())
         except FileNotFoundError:
             return
         if changed != self._seen:
             self._offset = timedelta(seconds=json.loads(path.read_text())["offset_seconds"])
             self._seen = changed
+
+
+def _state(found: os.stat_result) -> tuple[int, int]:
+    """Differs after each move, within one tick of the time stamp too: each writes a new file."""
+    return found.st_mtime_ns, found.st_ino
+
+
+def _outside(when: str) -> LabError:
+    return LabError(
+        f"The clock cannot go to {when}",
+        expected=f"a moment from {_EARLIEST:%Y-%m-%d} to {_LATEST:%Y-%m-%d}: "
+        "the years in which X.509 validity is read",
+    )

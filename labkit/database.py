@@ -45,6 +45,7 @@ class Database:
 
     def __init__(self, path: Path, metadata: MetaData) -> None:
         path.touch(mode=0o600)
+        self._closed = False
         self._engine = create_engine(f"sqlite:///{path}")
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin)
@@ -63,17 +64,25 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A consistent view. What it hands out stays usable after it ends."""
+        self._check_open()
         with Session(self._engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Commits at its end, or takes everything back when it ends in an exception."""
+        self._check_open()
         with Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
 
     def close(self) -> None:
+        """Nothing can be read or written any more: the workspace may belong to others by then."""
+        self._closed = True
         self._engine.dispose()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise WorkspaceError("This lab is closed", cure="open it again: Lab.open(...)")
 
 
 def _configure(connection: Any, _record: Any) -> None:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from labkit.graph import Picture
     from labkit.supplychain import Custodian
 
-DEFAULT_HUB = "contoso-hub"
-
 _open: dict[Path, Lab] = {}
 
 
@@ -68,14 +66,15 @@ class Lab:
         *,
         fresh: bool = False,
         clock: str = "",
-        hubs: tuple[str, ...] = (DEFAULT_HUB,),
+        hubs: tuple[str, ...] = (),
         ports: Ports = Ports(),  # noqa: B008  frozen
     ) -> Lab:
         """Opens a workspace, makes it when there is none, and goes on with what is in it.
 
         ``name`` is a name below ``$LABKIT_HOME`` (default ``~/.labkit``) or a path.
         ``fresh=True`` throws away what was in it. ``clock`` (ISO 8601) is where the clock of a
-        new workspace starts; without it, at the machine's time. A lab that this process has
+        new workspace starts; without it, at the machine's time. ``hubs`` are added to those that
+        it has; one that has none gets ``contoso-hub``. A lab that this process has
         open already is returned as it is. Raises WorkspaceError where another process has it
         open, PortTaken, SoftHsmMissing.
         """
@@ -120,9 +119,12 @@ class Lab:
         """The Device Provisioning Service."""
         return self.cloud.dps
 
-    def hub(self, name: str = DEFAULT_HUB) -> Hub:
-        """An IoT hub, by its name with or without the domain. Raises NotFound."""
-        return self.cloud.hubs.get(name)
+    def hub(self, name: str = "") -> Hub:
+        """An IoT hub, by its name with or without the domain; without a name, the first.
+
+        Raises NotFound.
+        """
+        return self.cloud.hubs.get(name) if name else next(iter(self.cloud.hubs))
 
     @property
     def network(self) -> Network:
@@ -142,7 +144,7 @@ class Lab:
             return Explanation(self.cloud.refusals.find(what))
         found = self.cloud.refusals.last(what.name if what else "")
         if found is None:
-            raise NotFound(f"{what.name if what else 'Nobody'} was refused so far")
+            raise NotFound(f"{what.name} was not refused" if what else "Nobody was refused")
         return Explanation(found)
 
     def graph(self) -> Picture:
@@ -160,8 +162,12 @@ class Lab:
     # ---- the end
 
     def close(self) -> None:
-        """Disconnects devices, closes ports, tokens and files. Everything is kept on disk."""
-        _open.pop(self.path, None)
+        """Disconnects devices, closes ports, tokens and files. Everything is kept on disk.
+
+        Harmless when called twice.
+        """
+        if _open.get(self.path) is self:
+            del _open[self.path]
         self._rooms.close()
         self._workspace.close()
 

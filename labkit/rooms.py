@@ -20,7 +20,9 @@ from labkit.supplychain import SupplyChain
 from labkit.supplychain.ledger import Ledger
 from labkit.wire.listener import Listener
 from labkit.wire.ports import Ports
-from labkit.wire.server_identity import ServerIdentity
+from labkit.wire.server_identity import TOKEN, ServerIdentity
+
+DEFAULT_HUB = "contoso-hub"
 
 
 class Rooms:
@@ -46,11 +48,13 @@ class Rooms:
         self._leave.append(self.cloud.close)
         for name in hubs:
             self.cloud.hubs.add(name)
+        if not any(self.cloud.hubs):
+            self.cloud.hubs.add(DEFAULT_HUB)
         self.server = ServerIdentity(self.tokens, self._path / "server")
         self.listener = Listener(self.cloud, self.server, self._events, ports)
         self._leave.append(self.listener.stop)
         self.supply_chain: SupplyChain[Device] = SupplyChain(
-            self.tokens, ledger, clock, self._events, self._assemble
+            self.tokens, ledger, clock, self._events, self._assemble, frozenset({TOKEN})
         )
         self._leave.append(self._disconnect_devices)
 

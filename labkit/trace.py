@@ -9,6 +9,8 @@ from typing import Any
 
 
 class Outcome(StrEnum):
+    """What became of a check; one that an earlier failure made pointless was not reached."""
+
     PASSED = "passed"
     FAILED = "failed"
     NOT_REACHED = "not reached"
@@ -32,32 +34,40 @@ class Check:
 
     @property
     def failed(self) -> bool:
+        """Whether this check said no."""
         return self.outcome is Outcome.FAILED
 
     @property
     def passed(self) -> bool:
+        """Whether this check said yes."""
         return self.outcome is Outcome.PASSED
 
     def to_json(self) -> dict[str, Any]:
+        """As :meth:`from_json` reads it."""
         return {**asdict(self), "outcome": str(self.outcome), "cures": list(self.cures)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Check:
+        """The inverse of :meth:`to_json`."""
         known = {**data, "outcome": Outcome(data["outcome"]), "cures": tuple(data["cures"])}
         return cls(**known)
 
 
 def passed(name: str, about: str, why: str, *, source: str = "") -> Check:
+    """A check that said yes, and what it saw."""
     return Check(name, about, Outcome.PASSED, why, source=source)
 
 
 def failed(name: str, about: str, why: str, *cures: str, source: str = "") -> Check:
+    """A check that said no, what it saw, and the ways to mend it."""
     return Check(name, about, Outcome.FAILED, why, cures, source)
 
 
 def not_reached(name: str, about: str = "") -> Check:
+    """A check that was not made, because an earlier one decided."""
     return Check(name, about, Outcome.NOT_REACHED, "An earlier check decided.")
 
 
 def first_failure(checks: Iterable[Check]) -> Check | None:
+    """The check that decided, if one said no."""
     return next((check for check in checks if check.failed), None)

@@ -60,13 +60,14 @@ class Workspace:
         (path / _MARK).write_text(_LAYOUT)
 
     def close(self) -> None:
-        """Lets other processes in."""
-        os.close(self._lock)
+        """Lets other processes in. Harmless when called twice."""
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
 
     def _make(self) -> bool:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.path.chmod(0o700)
             found = {entry.name for entry in self.path.iterdir()}
         except OSError as error:
             raise WorkspaceError(
@@ -89,6 +90,7 @@ class Workspace:
                 found=f"other files, such as {min(found)}",
                 cure="choose another folder: the lab never touches files that are not its own",
             )
+        self.path.chmod(0o700)
         return _MARK not in found
 
     def _take_lock(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 
 def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -14,4 +15,5 @@ def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str
         text=True,
         timeout=60,
         check=False,
+        cwd=Path(__file__).parents[1],
     )

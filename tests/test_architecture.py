@@ -13,11 +13,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "labkit"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+ROOMS = {path.stem for path in PACKAGE.iterdir()}
 
 LEVELS = (
     ("trace",),
     ("errors",),
-    ("files",),
+    ("files", "ids"),
+    ("progress",),
     ("clock",),
     ("events", "database"),
     ("workspace",),
@@ -74,8 +76,7 @@ def imported(path: Path) -> Iterator[str]:
         for name in names:
             parts = name.split(".")
             if parts[0] == "labkit":
-                whole = parts[1] in LEVEL and parts[1] != "__init__"
-                yield parts[1] if whole else "lab"  # from labkit import Lab
+                yield parts[1] if parts[1] in ROOMS else "lab"  # from labkit import Lab
 
 
 @each_module

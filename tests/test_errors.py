@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from subprocesses import run_python
 
 from labkit import errors
 from labkit.errors import LabError
@@ -34,12 +35,15 @@ def test_a_notebook_shows_the_words_and_none_of_our_frames() -> None:
     assert shown == ["LabError: It went wrong\n  Cure: mend it"]
 
 
-def test_ipython_does_as_that_says(capsys: pytest.CaptureFixture[str]) -> None:
-    interactive = pytest.importorskip("IPython.core.interactiveshell")
-    shell = interactive.InteractiveShell.instance()
-    shell.run_cell("from labkit.errors import NotFound\nraise NotFound('gone', cure='look again')")
-    shown = capsys.readouterr().out
+def test_ipython_does_as_that_says() -> None:
+    pytest.importorskip("IPython")
+    cell = "from labkit.errors import NotFound\nraise NotFound('gone', cure='look again')"
+    start = "import sys\nfrom IPython import start_ipython\n"
+    start += (
+        "start_ipython(['--HistoryManager.enabled=False', '--colors=NoColor', '-c', sys.argv[1]])"
+    )
+    result = run_python(start, cell)
+    shown = result.stdout + result.stderr
     assert "NotFound: gone" in shown
     assert "look again" in shown
     assert "Traceback" not in shown
-    interactive.InteractiveShell.clear_instance()

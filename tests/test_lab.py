@@ -149,10 +149,12 @@ def test_a_taken_port_is_named_with_its_likely_holder(lab: Lab, tmp_path: Path) 
     open_lab(tmp_path / "other").close()  # nothing of the failed start is left
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.77"])
-def test_a_lab_may_be_told_where_to_listen(tmp_path: Path, host: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "address"), [("localhost", "127.0.0.1"), ("127.0.0.77", "127.0.0.77"), ("::1", "::1")]
+)
+def test_a_lab_may_be_told_where_to_listen(tmp_path: Path, host: str, address: str) -> None:
     with Lab.open(tmp_path / "lab", ports=Ports(host, 0, 0)) as lab:
-        assert lab.listener.host == host
+        assert lab.listener.host == address
 
 
 @pytest.mark.parametrize(("host", "port"), [("192.0.2.1", 0), ("127.0.0.1", 99_999)])

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from labkit.clock import Clock
 from labkit.cloud import codes
+from labkit.cloud.presented import Presented
 from labkit.cloud.refusals import Refusals
 from labkit.cloud.store import Base, new_etag
 from labkit.database import Database
@@ -31,6 +32,8 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class CaCertificateRow(Base):
+    """One uploaded certificate, in DER. ``code`` is the verification code that is open, if any."""
+
     __tablename__ = "ca_certificate"
     service: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(primary_key=True)
@@ -51,7 +54,7 @@ class CaCertificate:
 
     def __repr__(self) -> str:
         state = "verified" if self.is_verified else "not verified"
-        return f"<CA certificate {self.name!r}: {chain.title(self.certificate.subject)}, {state}>"
+        return f"<CA certificate {self.name!r}: {chain.subject(self.certificate)}, {state}>"
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -114,7 +117,7 @@ class CaCertificates:
         elif existing.der != der:
             raise Conflict(
                 f"A CA certificate {name!r} exists already",
-                found=f"it is {chain.title(CaCertificate(name, self).certificate.subject)}, "
+                found=f"it is {chain.subject(CaCertificate(name, self).certificate)}, "
                 f"thumbprint {CaCertificate(name, self).thumbprint}",
                 cure="upload under another name, or delete the old one first",
             )
@@ -146,7 +149,8 @@ class CaCertificates:
         uploaded = x509.load_der_x509_certificate(row.der)
         checks = possession.examine(presented, uploaded, row.code)
         if first_failure(checks):
-            raise self._refusals.refuse(self._service, name, _failed(presented), checks)
+            shown = Presented((presented,))
+            raise self._refusals.refuse(self._service, name, _failed(presented), checks, shown)
         self._change(name, _mark_verified)
         self._record("verified", f"CA certificate {name!r} is verified: its owner holds the key")
 
@@ -205,7 +209,7 @@ def _read_ca(certificate: x509.Certificate | Readable) -> x509.Certificate:
     parsed = chain.read_certificate(certificate)
     if not chain.is_ca(parsed):
         raise BadCertificate(
-            f"{chain.title(parsed.subject)} is no CA certificate",
+            f"{chain.subject(parsed)} is no CA certificate",
             expected="a certificate whose basic constraints say CA:TRUE",
             found="a certificate that may not sign others",
             cure="upload the CA that signed it; a single device belongs into an enrollment",

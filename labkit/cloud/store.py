@@ -50,4 +50,5 @@ def new_sas_key() -> str:
 
 
 def new_etag() -> str:
+    """A version of a record that was never there before."""
     return secrets.token_hex(8)

@@ -80,12 +80,12 @@ class _Board:
         if visit is None or failure is None or failure.name not in _FAULTS:
             return
         for certificate in visit.chain:
-            if chain.title(certificate.subject) == failure.about:
+            if chain.subject(certificate) == failure.about:
                 yield chain.thumbprint(certificate), _FAULTS[failure.name]
 
     def _draw_authorities(self) -> None:
         for ca in self._authorities:
-            root = chain.is_self_issued(ca.certificate)
+            root = chain.is_self_signed(ca.certificate)
             kind = "root CA" if root else "intermediate CA"
             add_node(
                 self.graph,
@@ -97,7 +97,7 @@ class _Board:
                 presented=self._sent(ca.certificate),
             )
         for ca in self._authorities:
-            if not chain.is_self_issued(ca.certificate):
+            if not chain.is_self_signed(ca.certificate):
                 self._link(ca.chain[1], self._id(ca.certificate), ca.certificate)
 
     def _draw_devices(self) -> None:

@@ -10,12 +10,36 @@ from collections.abc import Iterable
 from typing import Final
 
 from labkit.graph.metrics import NAME, SMALL, TITLE
-from labkit.graph.states import BLUE, STATES, VERMILLION
+from labkit.graph.states import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    STATES,
+    VERMILLION,
+    Hue,
+)
 
 FONTS: Final = (
     "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,'Liberation Sans',"
     "'DejaVu Sans',sans-serif"
 )
+
+DARK: Final = {
+    GREEN: Hue("#2fbf93", "#12372c", "#8fe3c6"),
+    BLUE: Hue("#4aa8e0", "#12324a", "#a5d8f7"),
+    ORANGE: Hue("#d9a33a", "#3a2c0c", "#f3cf86"),
+    VERMILLION: Hue("#ef7b2e", "#442312", "#ffb98c"),
+    PURPLE: Hue("#d18bb3", "#40253a", "#eeb9d6"),
+    GREY: Hue("#9a9a9a", "#333638", "#d4d4d4"),
+    SKY: Hue("#6bb3dc", "#1b3342", "#b0dcf4"),
+}
+"""Each colour on a dark page: the same hue, with the roles of light and dark exchanged."""
+
+ON_DARK: Final = ':is(body[data-jp-theme-light="false"],body.vscode-dark) .labkit'
+"""What a live board stands in when the page around it is dark."""
 
 
 def css(states: Iterable[str]) -> str:
@@ -24,10 +48,25 @@ def css(states: Iterable[str]) -> str:
     return BOARD + "".join(_state_rule(key) for key in STATES if key in used)
 
 
+def living_css() -> str:
+    """The rules of boards that live in a page: every state, and the page's theme."""
+    return css(()) + DARK_BOARD + "".join(map(_living_rules, STATES))
+
+
 def _state_rule(key: str) -> str:
     state = STATES[key]
-    tones = f"--stroke:{state.hue.stroke};--fill:{state.hue.fill};--ink:{state.hue.ink}"
-    return f".lab-board .s-{state.slug}{{{tones};--dash:{state.dash or 'none'}}}\n"
+    return f".lab-board .s-{state.slug}{{{_tones(state.hue)};--dash:{state.dash or 'none'}}}\n"
+
+
+def _living_rules(key: str) -> str:
+    """A state in both themes, for the board and for whatever else tells of states."""
+    state = STATES[key]
+    light = f".labkit .s-{state.slug}{{{_tones(state.hue)};--dash:{state.dash or 'none'}}}\n"
+    return light + f"{ON_DARK} .s-{state.slug}{{{_tones(DARK[state.hue])}}}\n"
+
+
+def _tones(hue: Hue) -> str:
+    return f"--stroke:{hue.stroke};--fill:{hue.fill};--ink:{hue.ink}"
 
 
 BOARD: Final = f"""
@@ -71,4 +110,9 @@ font-family:{FONTS};font-size:{SMALL / 10}px}}
 .lab-board .lost{{fill:var(--bad-ink)}}
 .lab-board .torn .envelope{{stroke:var(--bad);stroke-width:2.6;stroke-dasharray:5 4}}
 .lab-board .torn .flap{{stroke:var(--bad)}}
+"""
+
+DARK_BOARD: Final = f"""{ON_DARK} .lab-board{{--card:#1b1e22;--edge:#3d444c;--lane:#262a2f;
+--text:#eceff2;--soft:#b6bec8;--line:#98a2ad;--sent:#56b4e9;--on-sent:#06202f;
+--bad:{DARK[VERMILLION].stroke};--bad-ink:{DARK[VERMILLION].ink};--on-bad:#2b1000}}
 """

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +47,7 @@ class TokenStore:
     def _configure(self) -> Path:
         path = self._directory / "softhsm2.conf"
         path.write_text(
-            f"directories.tokendir = {self._directory / 'tokens'}\n"
+            f"directories.tokendir = {_plain_path(self._directory / 'tokens')}\n"
             "objectstore.backend = file\n"
             "objectstore.umask = 0077\n"
             "log.level = ERROR\n"
@@ -133,22 +138,29 @@ class Token:
     def __repr__(self) -> str:  # without the PIN: a repr ends up in notebooks and logs
         return f"<Token {self.label!r}>"
 
-    def generate_key(
-        self, label: str, algorithm: Algorithm = Algorithm.P256, *, keep: bool = True
-    ) -> TokenKey:
+    def generate_key(self, label: str, algorithm: Algorithm = Algorithm.P256) -> TokenKey:
         """A new key pair, made inside the token: sensitive, never extractable, for signing only.
 
-        ``keep=False`` makes a session key, gone when the lab is closed and much quicker.
         Raises Conflict when the token has a key of this label.
         """
         with LOCK:
-            if keep and self.has_key(label):
+            if self.has_key(label):
                 raise Conflict(f"Token {self.label!r} has a key {label!r} already")
-            public, private = self._generate(label, algorithm, keep)
-            key = wrap(self, label, public, private)
-        if keep:
-            self._keys[label] = key
-        return key
+            public, private = self._generate(label, algorithm, keep=True)
+            self._keys[label] = wrap(self, label, public, private)
+            return self._keys[label]
+
+    @contextmanager
+    def passing_key(self, label: str, algorithm: Algorithm = Algorithm.P256) -> Iterator[TokenKey]:
+        """A key pair for one use: never stored, and destroyed when the block ends."""
+        with LOCK:
+            public, private = self._generate(label, algorithm, keep=False)
+        try:
+            yield wrap(self, label, public, private)
+        finally:
+            with LOCK:
+                private.destroy()
+                public.destroy()
 
     def ensure_key(self, label: str) -> TokenKey:
         """The key of this label, made when there is none: so a step that a crash cut off after
@@ -241,6 +253,17 @@ class _PinBook:
             self._pins[label] = {"so": secrets.token_hex(8), "user": secrets.token_hex(8)}
             write_whole(self._path, json.dumps(self._pins))
         return self._pins[label]
+
+
+def _plain_path(directory: Path) -> Path:
+    """The directory, or a link to it where SoftHSM's configuration cannot hold its path: there
+    ``#`` begins a comment and ``=`` ends a name."""
+    if not set(str(directory)) & set("#=\n"):
+        return directory
+    link = Path(tempfile.mkdtemp(prefix="labkit-tokens-")) / "tokens"
+    link.symlink_to(directory)
+    atexit.register(shutil.rmtree, link.parent, ignore_errors=True)
+    return link
 
 
 def _check_label(label: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
@@ -21,6 +21,14 @@ LARGEST = 256 * 1024
 """Bytes of certificate input that are looked at at all."""
 
 _PRIVATE = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
+UNREADABLE = (
+    ValueError,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    UnsupportedAlgorithm,
+)
+"""What the parser raises for a certificate that breaks the standard."""
 _ARMOUR = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 
 
@@ -30,6 +38,7 @@ def common_name(certificate: x509.Certificate | x509.CertificateSigningRequest) 
 
 
 def name_cn(name: x509.Name) -> str:
+    """The CN in a name; empty where it has none."""
     found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(found[-1].value) if found else ""
 
@@ -37,6 +46,14 @@ def name_cn(name: x509.Name) -> str:
 def title(name: x509.Name) -> str:
     """A name for people: ``CN=Technician-Z CA``, or the whole name where it has no CN."""
     return f"CN={name_cn(name)}" if name_cn(name) else name.rfc4514_string() or "(empty name)"
+
+
+def subject(certificate: x509.Certificate) -> str:
+    """The subject's :func:`title`; says so where its bytes are no name at all."""
+    try:
+        return title(certificate.subject)
+    except ValueError:
+        return "(a name that cannot be read)"
 
 
 def thumbprint(certificate: x509.Certificate) -> str:
@@ -50,26 +67,44 @@ def thumbprint_sha1(certificate: x509.Certificate) -> str:
 
 
 def to_pem(certificates: Iterable[x509.Certificate]) -> str:
+    """One PEM block after the other."""
     return "".join(c.public_bytes(Encoding.PEM).decode() for c in certificates)
 
 
-def is_self_issued(certificate: x509.Certificate) -> bool:
-    return certificate.subject == certificate.issuer
+def is_self_signed(certificate: x509.Certificate) -> bool:
+    """Whether its own key signed it: a root. A CA that changes its key signs the new one with
+    the old under the same name (RFC 4210, 4.4): that is self-issued and no root."""
+    return certificate.subject == certificate.issuer and signed_by(certificate, certificate)
 
 
 def is_ca(certificate: x509.Certificate) -> bool:
+    """Whether its basic constraints say CA:TRUE."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return False
     return found.value.ca
+
+
+def fault(certificate: x509.Certificate) -> str:
+    """What cannot be read in it, in the reader's words; empty for a sound one.
+
+    Parts are parsed when they are asked for, so a broken one may come as far as TLS lets it.
+    """
+    try:
+        _ = certificate.subject, certificate.issuer, certificate.extensions
+        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        certificate.public_key()
+    except UNREADABLE as error:
+        return str(error) or type(error).__name__
+    return ""
 
 
 def signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Whether ``issuer`` carries the name and the key that ``certificate`` was signed with."""
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*UNREADABLE, TypeError, InvalidSignature):
         return False
     return True
 
@@ -81,7 +116,7 @@ def climb(leaf: x509.Certificate, pool: Iterable[x509.Certificate]) -> list[x509
     """
     candidates = list(pool)
     path = [leaf]
-    while not is_self_issued(path[-1]):
+    while not is_self_signed(path[-1]):
         above = (c for c in candidates if c not in path and signed_by(path[-1], c))
         issuer = next(above, None)
         if issuer is None:
@@ -112,9 +147,13 @@ def read_certificates(data: Readable) -> list[x509.Certificate]:
             cure="hand over the certificate alone, and treat the key as seen by others: replace it",
         )
     try:
-        return x509.load_pem_x509_certificates(raw) if _ARMOUR.search(raw) else [_der(raw)]
-    except ValueError as error:
+        found = x509.load_pem_x509_certificates(raw) if _ARMOUR.search(raw) else [_der(raw)]
+    except (ValueError, x509.InvalidVersion) as error:
         raise _bad(_what_is(raw)) from error
+    for certificate in found:
+        if problem := fault(certificate):
+            raise _bad(f"a certificate that breaks the standard: {problem}")
+    return found
 
 
 def read_certificate(data: x509.Certificate | Readable) -> x509.Certificate:
@@ -141,7 +180,7 @@ def _read(path: Path) -> bytes:
 
 
 def _to_bytes(data: bytes | str) -> bytes:
-    return data.encode() if isinstance(data, str) else bytes(data)
+    return data.encode(errors="replace") if isinstance(data, str) else bytes(data)
 
 
 def _der(raw: bytes) -> x509.Certificate:
@@ -181,4 +220,4 @@ def _what_is(raw: bytes) -> str:
 
 def names(certificates: Sequence[x509.Certificate]) -> str:
     """``CN=a, CN=b`` for people."""
-    return ", ".join(title(c.subject) for c in certificates) or "none"
+    return ", ".join(map(subject, certificates)) or "none"

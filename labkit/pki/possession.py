@@ -31,13 +31,14 @@ def prove(authority: Authority, code: str) -> x509.Certificate:
 
     Its own key pair lives for this one request and is never stored.
     """
-    key = authority.key.token.generate_key("verification", keep=False)
-    return authority.sign_request(request.make(key, request.name(code)), profiles.VERIFICATION)
+    with authority.key.token.passing_key("verification") as key:
+        csr = request.make(key, request.name(code))
+    return authority.sign_request(csr, profiles.VERIFICATION)
 
 
 def examine(proof: x509.Certificate, ca: x509.Certificate, code: str) -> tuple[Check, ...]:
     """Every check that the proof has to pass, in order; the first failure decides."""
-    about = chain.title(proof.subject)
+    about = chain.subject(proof)
     checks = (_issuer(proof, ca, about), _signature(proof, ca, about), _code(proof, code, about))
     first = next((i for i, check in enumerate(checks) if check.failed), len(checks))
     later = (not_reached(check.name, about) for check in checks[first + 1 :])
@@ -46,23 +47,23 @@ def examine(proof: x509.Certificate, ca: x509.Certificate, code: str) -> tuple[C
 
 def _issuer(proof: x509.Certificate, ca: x509.Certificate, about: str) -> Check:
     if proof.issuer == ca.subject:
-        return passed(ISSUER, about, f"its issuer is {chain.title(ca.subject)}")
+        return passed(ISSUER, about, f"its issuer is {chain.subject(ca)}")
     return failed(
         ISSUER,
         about,
-        f"its issuer is {chain.title(proof.issuer)}, the uploaded CA is {chain.title(ca.subject)}",
-        f"sign the verification certificate with the key of {chain.title(ca.subject)} itself, "
+        f"its issuer is {chain.title(proof.issuer)}, the uploaded CA is {chain.subject(ca)}",
+        f"sign the verification certificate with the key of {chain.subject(ca)} itself, "
         "not with a CA above or below it",
     )
 
 
 def _signature(proof: x509.Certificate, ca: x509.Certificate, about: str) -> Check:
     if chain.signed_by(proof, ca):
-        return passed(SIGNATURE, about, f"the key of {chain.title(ca.subject)} signed it")
+        return passed(SIGNATURE, about, f"the key of {chain.subject(ca)} signed it")
     return failed(
         SIGNATURE,
         about,
-        f"it names {chain.title(ca.subject)} as its issuer, but another key signed it",
+        f"it names {chain.subject(ca)} as its issuer, but another key signed it",
         "sign it with the private key that belongs to the uploaded certificate; "
         "who has only the certificate cannot",
     )
@@ -70,6 +71,13 @@ def _signature(proof: x509.Certificate, ca: x509.Certificate, about: str) -> Che
 
 def _code(proof: x509.Certificate, code: str, about: str) -> Check:
     found = chain.common_name(proof)
+    if not code:
+        return failed(
+            CODE,
+            about,
+            "no verification code is open for this CA",
+            "ask for one first, and sign a certificate with just that as its CN",
+        )
     if found.upper() == code.upper():
         return passed(CODE, about, "the CN is the code that was handed out last")
     return failed(

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -72,20 +72,21 @@ def judge(
     """
     if len(presented) > LONGEST:
         return Verdict(False, (_too_long(presented),), tuple(presented[:1]))
-    refusal = _verify(presented, anchors, at)
-    checks, path, missing = _explain(presented, anchors, at)
+    moment = at.astimezone(UTC).replace(microsecond=0)  # what a certificate can express
+    accepted, refusal = _verify(presented, anchors, moment)
+    checks, path, missing = _explain(presented, anchors, moment, accepted)
     if refusal and first_failure(checks) is None:
-        about = chain.title(presented[0].subject)
+        about = chain.subject(presented[0])
         checks.append(failed(VERIFIER, about, refusal, "issue the chain anew", source=_RFC))
     return Verdict(not refusal, tuple(checks), tuple(path), missing)
 
 
 def _verify(
     presented: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate], at: datetime
-) -> str:
-    """The decision: empty when accepted, else the verifier's own words."""
+) -> tuple[list[x509.Certificate], str]:
+    """The decision: the path that was accepted, or no path and the verifier's own words."""
     if not anchors:
-        return "there is no trusted CA at all"
+        return [], "there is no trusted CA at all"
     verifier = (
         PolicyBuilder()
         .store(Store(list(anchors)))
@@ -94,10 +95,9 @@ def _verify(
         .build_client_verifier()
     )
     try:
-        verifier.verify(presented[0], list(presented[1:]))
-    except (VerificationError, ValueError) as error:
-        return str(error)
-    return ""
+        return list(verifier.verify(presented[0], list(presented[1:])).chain), ""
+    except (VerificationError, *chain.UNREADABLE) as error:
+        return [], str(error) or type(error).__name__
 
 
 def _leaf_policy() -> ExtensionPolicy:
@@ -114,6 +114,7 @@ def _ca_policy() -> ExtensionPolicy:
         ExtensionPolicy.permit_all()
         .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)
         .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _may_sign)
+        .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _allows_client_auth)
     )
 
 
@@ -135,45 +136,54 @@ def _may_sign(_: Policy, __: x509.Certificate, usage: x509.KeyUsage | None) -> N
 
 
 def _explain(
-    presented: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate], at: datetime
+    presented: Sequence[x509.Certificate],
+    anchors: Sequence[x509.Certificate],
+    at: datetime,
+    accepted: Sequence[x509.Certificate],
 ) -> tuple[list[Check], list[x509.Certificate], x509.Name | None]:
+    """Walks up the path that was accepted; where none was, up the one that leads furthest."""
     leaf = presented[0]
     path = [leaf]
-    if (fault := _unreadable(leaf)) is not None:
-        return [fault], path, None
+    if (unreadable := _unreadable(leaf)) is not None:
+        return [unreadable], path, None
     checks = [*_check_leaf(leaf), _validity(leaf, at)]
+    pool = accepted or (*anchors, *presented)
     while path[-1] not in anchors:
         below = path[-1]
-        issuer = _issuer_of(below, (*anchors, *presented), path)
+        issuer = _issuer_of(below, pool, path, at)
         if issuer is None:
             checks.append(_unknown_issuer(below))
-            return checks, path, None if chain.is_self_issued(below) else below.issuer
-        if (fault := _unreadable(issuer)) is not None:
-            return [*checks, fault], path, None
-        checks += _check_link(below, issuer, cas_below=len(path) - 1)
+            return checks, path, None if chain.is_self_signed(below) else below.issuer
+        if (unreadable := _unreadable(issuer)) is not None:
+            return [*checks, unreadable], path, None
+        checks += _check_link(below, issuer, cas_below=_cas_in(path))
         checks.append(_validity(issuer, at))
         path.append(issuer)
-    checks.append(passed(ANCHOR, chain.title(path[-1].subject), "it is one of the trusted CAs"))
+    checks.append(passed(ANCHOR, chain.subject(path[-1]), "it is one of the trusted CAs"))
     return checks, path, None
 
 
+def _cas_in(path: Sequence[x509.Certificate]) -> int:
+    """The CAs between an issuer and the leaf; those that are self-issued do not count
+    (RFC 5280, 4.2.1.9)."""
+    return sum(certificate.subject != certificate.issuer for certificate in path[1:])
+
+
 def _too_long(presented: Sequence[x509.Certificate]) -> Check:
-    about = chain.title(presented[0].subject)
+    about = chain.subject(presented[0])
     why = f"{len(presented)} certificates were sent; at most {LONGEST} are looked at"
     return failed(LENGTH, about, why, "send the device's certificate and its issuers only")
 
 
 def _unreadable(certificate: x509.Certificate) -> Check | None:
-    try:
-        _ = certificate.extensions
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        about, cure = chain.title(certificate.subject), "issue it again, with a tested profile"
-        return failed(READABLE, about, str(error), cure, source="RFC 5280, section 4.2")
-    return None
+    if not (problem := chain.fault(certificate)):
+        return None
+    about, cure = chain.subject(certificate), "issue it again, with a tested profile"
+    return failed(READABLE, about, problem, cure, source="RFC 5280, section 4")
 
 
 def _check_leaf(leaf: x509.Certificate) -> list[Check]:
-    about = chain.title(leaf.subject)
+    about = chain.subject(leaf)
     if chain.is_ca(leaf):
         return [
             failed(
@@ -187,9 +197,9 @@ def _check_leaf(leaf: x509.Certificate) -> list[Check]:
     return [passed(LEAF, about, "it is no CA"), _purpose(leaf, about)]
 
 
-def _purpose(leaf: x509.Certificate, about: str) -> Check:
+def _purpose(certificate: x509.Certificate, about: str) -> Check:
     try:
-        usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return passed(PURPOSE, about, "it names no purposes, so any is allowed")
     if ExtendedKeyUsageOID.CLIENT_AUTH in usage:
@@ -198,7 +208,7 @@ def _purpose(leaf: x509.Certificate, about: str) -> Check:
         PURPOSE,
         about,
         "its extended key usage does not name clientAuth",
-        "issue it again with the device profile",
+        "issue it again with clientAuth, or without any extended key usage",
         source="RFC 5280, section 4.2.1.12",
     )
 
@@ -207,18 +217,36 @@ def _issuer_of(
     certificate: x509.Certificate,
     pool: Sequence[x509.Certificate],
     path: Sequence[x509.Certificate],
+    at: datetime,
 ) -> x509.Certificate | None:
-    """By signature where one fits; else by name, so that the signature can be shown to fail."""
-    if chain.is_self_issued(certificate):
+    """The best of those that carry its issuer's name: one that really signed it before one that
+    did not, and of several one that is valid now. A wrong one serves to show what is wrong."""
+    if chain.is_self_signed(certificate):
         return None
-    named = [c for c in pool if c.subject == certificate.issuer and c not in path]
-    signed = (c for c in named if chain.signed_by(certificate, c))
-    return next(signed, named[0] if named else None)
+    named = [c for c in pool if _name_of(c) == certificate.issuer and c not in path]
+    ranked = sorted(
+        named, key=lambda c: (not chain.signed_by(certificate, c), not _is_valid(c, at))
+    )
+    return next(iter(ranked), None)
+
+
+def _name_of(certificate: x509.Certificate) -> x509.Name | None:
+    try:
+        return certificate.subject
+    except ValueError:
+        return None
+
+
+def _is_valid(certificate: x509.Certificate, at: datetime) -> bool:
+    try:
+        return certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc
+    except ValueError:
+        return False
 
 
 def _unknown_issuer(certificate: x509.Certificate) -> Check:
-    about = chain.title(certificate.subject)
-    if chain.is_self_issued(certificate):
+    about = chain.subject(certificate)
+    if chain.is_self_signed(certificate):
         return failed(
             ANCHOR,
             about,
@@ -238,11 +266,12 @@ def _unknown_issuer(certificate: x509.Certificate) -> Check:
 
 
 def _check_link(below: x509.Certificate, issuer: x509.Certificate, cas_below: int) -> list[Check]:
-    about, above = chain.title(below.subject), chain.title(issuer.subject)
+    about, above = chain.subject(below), chain.subject(issuer)
     return [
         passed(ISSUER, about, f"it was issued by {above}, which is at hand"),
         _signature(below, issuer, about, above),
         _may_issue(issuer, above),
+        _purpose(issuer, above),
         _path_length(issuer, above, cas_below),
     ]
 
@@ -303,7 +332,7 @@ def _path_limit(issuer: x509.Certificate) -> int | None:
 
 
 def _validity(certificate: x509.Certificate, at: datetime) -> Check:
-    about = chain.title(certificate.subject)
+    about = chain.subject(certificate)
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if begin <= at <= end:
         return passed(VALIDITY, about, f"valid until {end:%Y-%m-%d}")

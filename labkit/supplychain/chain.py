@@ -8,12 +8,13 @@ from typing import Generic, TypeVar
 
 from cryptography import x509
 
+from labkit import ids
 from labkit.clock import Clock
-from labkit.errors import Conflict, NotFound
+from labkit.errors import Conflict, LabError, NotFound
 from labkit.events import Events
 from labkit.hsm import Token, TokenKey, TokenStore
 from labkit.pki.identity import Identity
-from labkit.supplychain.ledger import DeviceRow, Ledger, stored
+from labkit.supplychain.ledger import DeviceRow, Ledger, issued, stored
 
 DeviceT = TypeVar("DeviceT")
 
@@ -22,7 +23,10 @@ _LONGEST_LABEL = 32
 
 
 class SupplyChain(Generic[DeviceT]):
-    """``assemble`` turns a finished identity into a device: what that *is* is not known here."""
+    """``assemble`` turns a finished identity into a device: what that *is* is not known here.
+
+    ``reserved`` are labels of tokens in the same store that belong to others.
+    """
 
     def __init__(
         self,
@@ -31,22 +35,29 @@ class SupplyChain(Generic[DeviceT]):
         clock: Clock,
         events: Events,
         assemble: Callable[[Identity], DeviceT],
+        reserved: frozenset[str] = frozenset(),
     ) -> None:
         self.tokens, self.ledger, self.clock, self.events = tokens, ledger, clock, events
-        self._assemble = assemble
+        self._assemble, self._reserved = assemble, reserved
         self._devices: dict[str, DeviceT] = {}
 
     def custodian_token(self, name: str) -> Token:
         """The token of a custodian. Raises Conflict where a device has this name."""
-        if self.ledger.device(name):
-            raise Conflict(f"{name!r} is a device: a custodian needs another name")
+        if self.ledger.device(name) or name in self._reserved:
+            owner = "reserved for the services" if name in self._reserved else "a device"
+            raise Conflict(f"{name!r} is {owner}", cure="choose another name")
+        token = self.tokens.token(name)
         self.ledger.add_custodian(name)
-        return self.tokens.token(name)
+        return token
 
     def device_key(self, name: str) -> TokenKey:
         """The key of a device, born in the device's own token when it is first asked for."""
         if name in self.ledger.custodians():
-            raise Conflict(f"{name!r} is a custodian: a device needs another name")
+            raise Conflict(f"{name!r} is a custodian", cure="choose another name")
+        if not ids.is_valid(name):
+            raise LabError(f"{name!r} cannot be a registration ID", expected=ids.RULE)
+        if name in self._reserved:
+            raise Conflict(f"{name!r} is reserved for the services", cure="choose another name")
         return self.tokens.token(_token_label(name)).ensure_key(_KEY)
 
     def device(self, name: str) -> DeviceT:
@@ -65,6 +76,16 @@ class SupplyChain(Generic[DeviceT]):
             made = ", ".join(row.name for row in self.ledger.devices()) or "none yet"
             raise NotFound(f"There is no device {name!r}", found=f"devices: {made}")
         return row
+
+    def record_issued(
+        self,
+        custodian: str,
+        ca: str,
+        certificate: x509.Certificate,
+        csr: x509.CertificateSigningRequest,
+    ) -> None:
+        """One signature of a CA, in the ledger for good when this returns."""
+        self.ledger.add(issued(f"{custodian}/{ca}", certificate, csr, self.clock.now()))
 
     def assembled(self) -> list[DeviceT]:
         """The devices that were asked for since the lab was opened."""

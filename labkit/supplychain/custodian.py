@@ -12,12 +12,13 @@ from typing import Generic
 
 from cryptography import x509
 
-from labkit.errors import Conflict
-from labkit.hsm import Token, TokenKey
+from labkit.errors import BadCertificate, Conflict
+from labkit.hsm import Token
 from labkit.pki import authority, chain, possession, profiles, request
 from labkit.pki.authority import Authority
+from labkit.pki.profiles import Profile
 from labkit.supplychain.chain import DeviceT, SupplyChain
-from labkit.supplychain.ledger import AuthorityRow, DeviceRow, issued, stored
+from labkit.supplychain.ledger import AuthorityRow, DeviceRow, stored
 
 
 class Custodian(Generic[DeviceT]):
@@ -39,22 +40,38 @@ class Custodian(Generic[DeviceT]):
         key, subject = self.token.ensure_key(wanted), request.name(wanted, self.name)
         csr = request.make(key, subject)
         certificate = authority.self_sign(key, subject, self._chain.clock)
-        return self._keep(key, csr, (certificate,), signer=self.name)
+        self._chain.record_issued(self.name, wanted, certificate, csr)
+        return self.accept_ca(csr, (certificate,))
 
     def request_ca(self, common_name: str) -> x509.CertificateSigningRequest:
         """A request for a CA certificate: the key pair is made in this custodian's token."""
-        return request.make(
-            self.token.ensure_key(common_name), request.name(common_name, self.name)
-        )
+        key = self.token.ensure_key(common_name)
+        return request.make(key, request.name(common_name, self.name))
 
     def accept_ca(
         self, csr: x509.CertificateSigningRequest, certificates: tuple[x509.Certificate, ...]
     ) -> CertificateAuthority[DeviceT]:
-        """Takes the chain that came back for a request, and is a CA from now on."""
-        signer = chain.name_cn(certificates[0].issuer)
-        return self._keep(
-            self.token.ensure_key(chain.common_name(csr)), csr, certificates, signer=signer
-        )
+        """Takes the chain that came back for a request, and is a CA from now on.
+
+        ``certificates`` is the new one first, then its issuers. The same chain again is
+        harmless. Raises BadCertificate where the first is not for the request's key.
+        """
+        own, name = certificates[0], chain.common_name(csr)
+        if own.public_key() != self.token.key(name).public_key():
+            raise BadCertificate(
+                f"This chain does not answer the request for {name!r}",
+                expected=f"first a certificate for the key {name!r} in token {self.name!r}",
+                found=chain.names(certificates),
+                cure="take the certificate that was issued for this very request",
+            )
+        above = certificates[1] if len(certificates) > 1 else None
+        if existing := self._existing(name, above):
+            return existing
+        row = AuthorityRow(self.name, name, name, chain.to_pem(certificates))
+        self._chain.ledger.add(row)
+        text = f"{name} was signed by {chain.title(own.issuer)}"
+        self._chain.events.record("supply chain", "ca", text, name=name)
+        return self._authority(row)
 
     def authorities(self) -> list[CertificateAuthority[DeviceT]]:
         """Every CA of this custodian."""
@@ -78,21 +95,6 @@ class Custodian(Generic[DeviceT]):
             )
         self._chain.events.record("supply chain", "again", f"{common_name} was there already")
         return found
-
-    def _keep(
-        self,
-        key: TokenKey,
-        csr: x509.CertificateSigningRequest,
-        certificates: tuple[x509.Certificate, ...],
-        signer: str,
-    ) -> CertificateAuthority[DeviceT]:
-        own, name = certificates[0], chain.common_name(certificates[0])
-        row = AuthorityRow(self.name, name, key.label, chain.to_pem(certificates))
-        self._chain.ledger.add_authority(row, issued(signer, own, csr, self._chain.clock.now()))
-        self._chain.events.record(
-            "supply chain", "ca", f"{name} was signed by {chain.title(own.issuer)}", name=name
-        )
-        return self._authority(row)
 
     def _authority(self, row: AuthorityRow) -> CertificateAuthority[DeviceT]:
         signer = Authority(self.token.key(row.key_label), stored(row.chain_pem), self._chain.clock)
@@ -133,8 +135,7 @@ class CertificateAuthority(Generic[DeviceT]):
         if existing := custodian._existing(wanted, issuer=self.certificate):
             return existing
         csr = custodian.request_ca(wanted)
-        certificate = self._signer.sign_request(csr, profiles.INTERMEDIATE_CA)
-        return custodian.accept_ca(csr, (certificate, *self.chain))
+        return custodian.accept_ca(csr, (self._sign(csr, profiles.INTERMEDIATE_CA), *self.chain))
 
     def make_device(self, name: str) -> DeviceT:
         """A device: its key is born in its own token, its request goes out, its chain comes in.
@@ -145,7 +146,7 @@ class CertificateAuthority(Generic[DeviceT]):
         row = self._chain.ledger.device(name)
         if row is None:
             self._manufacture(name)
-        elif row.maker != self.name:
+        elif row.maker != self._full_name:
             raise Conflict(
                 f"There is a device {name!r} already",
                 found=f"it was signed by {row.maker}",
@@ -163,13 +164,20 @@ class CertificateAuthority(Generic[DeviceT]):
         subject = request.name(name)
         key = self._chain.device_key(name)
         csr = request.make(key, subject)
-        certificate = self._signer.sign_request(csr, profiles.DEVICE)
+        certificate = self._sign(csr, profiles.DEVICE)
         # Without the root: whoever judges the chain must have that already, or it is worth nothing.
-        injected = (certificate, *(ca for ca in self.chain if not chain.is_self_issued(ca)))
-        row = DeviceRow(name, self.name, chain.to_pem(injected))
-        self._chain.ledger.add_device(
-            row, issued(self.name, certificate, csr, self._chain.clock.now())
-        )
-        self._chain.events.record(
-            "supply chain", "device", f"{name} was signed by {self.name}", name=name
-        )
+        injected = (certificate, *(ca for ca in self.chain if not chain.is_self_signed(ca)))
+        self._chain.ledger.add(DeviceRow(name, self._full_name, chain.to_pem(injected)))
+        text = f"{name} was signed by {self.name}"
+        self._chain.events.record("supply chain", "device", text, name=name)
+
+    @property
+    def _full_name(self) -> str:
+        """Two custodians may call their CAs the same."""
+        return f"{self.custodian.name}/{self.name}"
+
+    def _sign(self, csr: x509.CertificateSigningRequest, profile: Profile) -> x509.Certificate:
+        """Nothing leaves this CA that is not in its ledger."""
+        certificate = self._signer.sign_request(csr, profile)
+        self._chain.record_issued(self.custodian.name, self.name, certificate, csr)
+        return certificate

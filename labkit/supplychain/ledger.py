@@ -25,6 +25,8 @@ class _Base(MappedAsDataclass, DeclarativeBase):
 
 
 class CustodianRow(_Base):
+    """A party of the supply chain; its token has the same name."""
+
     __tablename__ = "custodian"
     name: Mapped[str] = mapped_column(primary_key=True)
 
@@ -40,7 +42,8 @@ class AuthorityRow(_Base):
 
 
 class IssuedRow(_Base):
-    """One signature of a CA: what for, and on which request. The serial is in hex."""
+    """One signature of a CA: what for, and on which request. ``issuer`` is custodian and CA, the
+    serial is in hex."""
 
     __tablename__ = "issued"
     issuer: Mapped[str] = mapped_column(primary_key=True)
@@ -86,10 +89,6 @@ class Ledger:
         with self._database.read() as session:
             return session.get(AuthorityRow, (custodian, common_name))
 
-    def add_authority(self, row: AuthorityRow, issued: IssuedRow) -> None:
-        with self._database.write() as session:
-            session.add_all([row, issued])
-
     def devices(self) -> list[DeviceRow]:
         with self._database.read() as session:
             return list(session.scalars(select(DeviceRow).order_by(DeviceRow.name)))
@@ -98,9 +97,10 @@ class Ledger:
         with self._database.read() as session:
             return session.get(DeviceRow, name)
 
-    def add_device(self, row: DeviceRow, issued: IssuedRow) -> None:
+    def add(self, row: AuthorityRow | IssuedRow | DeviceRow) -> None:
+        """Committed when this returns."""
         with self._database.write() as session:
-            session.add_all([row, issued])
+            session.add(row)
 
 
 def issued(
@@ -121,4 +121,5 @@ def issued(
 
 
 def stored(chain_pem: str) -> Sequence[x509.Certificate]:
+    """The certificates of a column, leaf first."""
     return x509.load_pem_x509_certificates(chain_pem.encode())

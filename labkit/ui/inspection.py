@@ -62,7 +62,7 @@ class Inspection:
 def certificate_facts(certificate: x509.Certificate) -> Iterator[tuple[str, str]]:
     """A certificate decoded, its extensions in words."""
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    own = " (itself)" if chain.is_self_issued(certificate) else ""
+    own = " (itself)" if chain.is_self_signed(certificate) else ""
     yield "subject", certificate.subject.rfc4514_string()
     yield "issued by", certificate.issuer.rfc4514_string() + own
     yield "valid", f"{begin:%Y-%m-%d} to {end:%Y-%m-%d}"

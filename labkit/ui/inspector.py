@@ -85,7 +85,7 @@ class _Inspector:
             count = sum(r.group_id == group.id for r in registrations)
             facts = (
                 ("state", "enabled" if group.enabled else "disabled"),
-                ("admits", f"devices below {chain.title(group.certificate.subject)}"),
+                ("admits", f"devices below {chain.subject(group.certificate)}"),
                 ("assigned so far", f"{count} devices"),
             )
             title, kind = group.id, "enrollment group"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
 from labkit.events import Event
@@ -20,6 +21,9 @@ from labkit.progress import note
 from labkit.ui.inspection import Inspection
 from labkit.ui.inspector import inspect_all
 from labkit.ui.scenario import Prediction, Scenario, Step
+
+if TYPE_CHECKING:
+    from networkx import DiGraph
 
 Notify = Callable[[], None]
 
@@ -45,11 +49,13 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Everything that was shown after a step. ``step`` counts from 0, the opening."""
+    """Everything that was shown after a step. ``step`` counts from 0, the opening;
+    ``graph`` is what ``picture`` was drawn from."""
 
     step: int
     title: str
     narration: str
+    graph: DiGraph[str]
     picture: Picture
     states: dict[str, int]
     events: tuple[Event, ...]
@@ -80,6 +86,11 @@ class Performance:
         return self._frames[self._position]
 
     @property
+    def before(self) -> Frame:
+        """The frame before the one that is shown; the opening has none but itself."""
+        return self._frames[max(0, self._position - 1)]
+
+    @property
     def frames(self) -> tuple[Frame, ...]:
         """All frames so far, the opening first."""
         return tuple(self._frames)
@@ -104,13 +115,18 @@ class Performance:
         return self._chosen.get(self.step, "")
 
     @property
+    def at_present(self) -> bool:
+        """True where the frame that is shown is the lab's present."""
+        return self._position == len(self._frames) - 1
+
+    @property
     def can_go_back(self) -> bool:
         return self._position > 0
 
     @property
     def can_go_on(self) -> bool:
         """False at the end, and while a prediction waits for its answer."""
-        if self._position < len(self._frames) - 1:
+        if not self.at_present:
             return True
         return self.step < self.steps and (self.prediction is None or bool(self.chosen))
 
@@ -123,7 +139,7 @@ class Performance:
         if asked is None or option not in asked.options:
             offered = ", ".join(asked.options) if asked else "no question is open"
             raise LabError(f"{option!r} is no answer here", expected=offered)
-        if self._position == len(self._frames) - 1:
+        if self.at_present:
             self._chosen[self.step] = option
         self.changed()
 
@@ -134,7 +150,7 @@ class Performance:
         """
         if not self.can_go_on:
             return self.frame
-        if self._position == len(self._frames) - 1:
+        if self.at_present:
             self._go_on()
         self._position += 1
         self.changed()
@@ -218,6 +234,7 @@ class Performance:
             step=number,
             title=title,
             narration=narration,
+            graph=graph,
             picture=Picture.of(graph),
             states=dict(states),
             events=tuple(self.lab.events),

@@ -11,7 +11,21 @@ from labkit.cloud.dps.registrations import Registration
 from labkit.errors import ServiceRefusal
 
 
+def read_object(data: bytes) -> dict[str, Any] | None:
+    """The JSON object in ``data``; None for anything else. JSON knows no NaN and no Infinity."""
+    try:
+        found = json.loads(data, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
 def dumps(value: Any) -> bytes:
+    """Compact JSON in UTF-8."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 
@@ -21,6 +35,7 @@ def timestamp(moment: datetime) -> str:
 
 
 def refusal(error: ServiceRefusal, now: datetime) -> dict[str, Any]:
+    """The body of every error of DPS."""
     return {
         "errorCode": error.error.code,
         "trackingId": error.tracking_id,

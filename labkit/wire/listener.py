@@ -67,7 +67,8 @@ class Listener:
         if ports.host is None:
             self.host, mqtt = sockets.free_loopback(mqtt_port)
         else:
-            self.host, mqtt = ports.host, sockets.bind(ports.host, mqtt_port)
+            self.host = sockets.address(ports.host)
+            mqtt = sockets.bind(self.host, mqtt_port)
         self._bound.append((mqtt, self._mqtt))
         self.mqtt_port = sockets.port_of(mqtt)
         wanted = sockets.HTTPS_PORTS if ports.https is None else (ports.https,)

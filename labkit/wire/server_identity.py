@@ -17,14 +17,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
 from labkit.clock import Clock
+from labkit.errors import BadCertificate
 from labkit.files import write_whole
-from labkit.hsm import TokenStore
+from labkit.hsm import TokenKey, TokenStore
 from labkit.pki import chain, profiles, request
 from labkit.pki.authority import Authority, self_sign
 from labkit.wire.tls import server_context
 
 TOKEN = "Azure services (emulated)"
-_ROOT, _ISSUING = "Lab Service Root CA", "Lab Service Issuing CA"
+_ROOT, _ISSUING, _LEAF = "Lab Service Root CA", "Lab Service Issuing CA", "Lab Services"
 
 
 class ServerIdentity:
@@ -45,26 +46,32 @@ class ServerIdentity:
     def context(self, names: Iterable[str], addresses: Iterable[str]) -> SSL.Context:
         """A TLS context whose fresh certificate covers these host names and IP addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
-        covered = sorted(set(names))
-        alternatives = [
-            *(x509.DNSName(name) for name in covered),
+        covered = [
+            *(x509.DNSName(name) for name in sorted(set(names))),
             *(x509.IPAddress(ip_address(address)) for address in sorted(set(addresses))),
         ]
-        subject = request.name(covered[0])
-        leaf = self._issuing.issue(key.public_key(), subject, profiles.SERVER, names=alternatives)
+        # Clients look at these names only; a CN would be too short for a hub's longest.
+        leaf = self._issuing.issue(
+            key.public_key(), request.name(_LEAF), profiles.SERVER, names=covered
+        )
         return server_context(key, (leaf, self._issuing.certificate))
 
     def _authority(self) -> Authority:
         root_key, key = self._token.ensure_key(_ROOT), self._token.ensure_key(_ISSUING)
-        if not self._issuing_file.exists():
-            root = self_sign(root_key, request.name(_ROOT), self._real_time)
-            signer = Authority(root_key, [root], self._real_time)
-            csr = request.make(key, request.name(_ISSUING))
-            issuing = signer.sign_request(csr, profiles.INTERMEDIATE_CA)
-            write_whole(self.root_file, chain.to_pem([root]))
-            write_whole(self._issuing_file, chain.to_pem([issuing]))  # last: it says "complete"
-        certificates = [
-            chain.read_certificate(file.read_text())
-            for file in (self._issuing_file, self.root_file)
-        ]
-        return Authority(key, certificates, self._real_time)
+        return Authority(key, self._stored() or self._made(root_key, key), self._real_time)
+
+    def _stored(self) -> list[x509.Certificate]:
+        """Issuing CA and root; empty where they were never written whole."""
+        try:
+            return [chain.read_certificate(file) for file in (self._issuing_file, self.root_file)]
+        except BadCertificate:
+            return []
+
+    def _made(self, root_key: TokenKey, key: TokenKey) -> list[x509.Certificate]:
+        root = self_sign(root_key, request.name(_ROOT), self._real_time)
+        signer = Authority(root_key, [root], self._real_time)
+        csr = request.make(key, request.name(_ISSUING))
+        issuing = signer.sign_request(csr, profiles.INTERMEDIATE_CA)
+        write_whole(self.root_file, chain.to_pem([root]))
+        write_whole(self._issuing_file, chain.to_pem([issuing]))
+        return [issuing, root]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterable
+from ipaddress import ip_address
 
 from labkit.errors import LabError, PortTaken
 
@@ -15,6 +16,7 @@ HTTPS_PORTS = (443, 8443)
 HUB_HTTPS_PORTS = range(8444, 65536)
 """Each hub takes the next that is free."""
 
+_HIGHEST_PORT = 65535
 _LAST_LOOPBACK = 254
 _USES = {
     443: "a web server",
@@ -24,8 +26,20 @@ _USES = {
 }
 
 
+def address(host: str) -> str:
+    """An IP address as it is written in full; ``localhost`` is 127.0.0.1. Raises LabError."""
+    try:
+        return str(ip_address("127.0.0.1" if host == "localhost" else host))
+    except ValueError as error:
+        raise LabError(
+            f"{host!r} is not an IP address", expected="an address such as 127.0.0.1 or ::1"
+        ) from error
+
+
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket. Raises PortTaken, or LabError where the address is not this machine's."""
+    if not 0 <= port <= _HIGHEST_PORT:
+        raise LabError(f"{port} is no port", expected=f"1 to {_HIGHEST_PORT}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -68,6 +82,7 @@ def free_loopback(port: int) -> tuple[str, socket.socket]:
 
 
 def port_of(bound: socket.socket) -> int:
+    """The port that a socket is bound to."""
     port: int = bound.getsockname()[1]
     return port
 

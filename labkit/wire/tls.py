@@ -23,7 +23,7 @@ from OpenSSL import SSL
 
 from labkit.cloud.presented import Presented
 from labkit.events import Events
-from labkit.pki.chain import title
+from labkit.pki.chain import subject
 
 HANDSHAKE_SECONDS = 10.0
 LARGEST_BACKLOG = 4 * 1024 * 1024
@@ -98,6 +98,8 @@ class Link(asyncio.Protocol):
             self._deliver()
         except SSL.Error as error:
             self._fail(error)
+        except Exception as error:  # a certificate that OpenSSL takes and nobody else can read
+            self._give_up(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
@@ -153,7 +155,7 @@ class Link(asyncio.Protocol):
             "handshake",
             f"{self._tls.get_protocol_version_name()} with {self._client()}",
             cipher=self._tls.get_cipher_name(),
-            presented=[title(certificate.subject) for certificate in self.presented.chain],
+            presented=[subject(certificate) for certificate in self.presented.chain],
         )
         self._application = self._make_application(self)
         return True
@@ -190,9 +192,12 @@ class Link(asyncio.Protocol):
         try:
             application.received(data)
         except Exception as error:
-            _log.exception("a connection failed")
-            self._record("failed", f"closed: the lab itself failed: {error!r}")
-            self.close()
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        _log.error("a connection failed", exc_info=error)
+        self._record("failed", f"closed: it could not be served: {error!r}")
+        self.close()
 
     def _flush(self) -> None:
         while not self._socket.is_closing():
@@ -226,16 +231,22 @@ class Link(asyncio.Protocol):
         self._events.record("tls", kind, text, peer=self.peer, **details)
 
 
+_KNOWN = {
+    "http request": "the client spoke plain HTTP to a TLS port",
+    "wrong version number": "the client spoke something else than TLS, plain MQTT perhaps",
+    "bad signature": "the client does not hold the private key of the certificate that it sent",
+    "provider signature failure": "the client does not hold the private key of the certificate "
+    "that it sent",
+}
+
+
 def _reason(error: SSL.Error) -> str:
-    """OpenSSL's own words: the last part of the first entry of its error queue."""
+    """OpenSSL's own words: of its error queue the entry that we can explain, else the first."""
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    return str(queue[0][-1]) if queue else type(error).__name__
+    reasons = [str(entry[-1]) for entry in queue] or [type(error).__name__]
+    return next((reason for reason in reasons if reason in _KNOWN), reasons[0])
 
 
 def _in_words(reason: str) -> str:
-    known = {
-        "http request": "the client spoke plain HTTP to a TLS port",
-        "wrong version number": "the client spoke something else than TLS, plain MQTT perhaps",
-        "bad signature": "the client does not hold the private key of the certificate that it sent",
-    }
-    return known.get(reason, reason)
+    known = _KNOWN.get(reason)
+    return f"{known} ({reason})" if known else reason

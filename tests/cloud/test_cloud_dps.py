@@ -174,7 +174,8 @@ def test_an_altered_certificate_is_refused_for_its_signature(story: Story) -> No
 
 
 def test_a_ca_cannot_register_as_a_device(story: Story) -> None:
-    error, check = refusal(story, *story.technician.chain, name="Technician-Z CA")
+    rogue = story.company.sign_intermediate(story.lab.custodian("Rogue"), "rogue-ca")
+    error, check = refusal(story, *rogue.chain, name="rogue-ca")
     assert (error, check) == (codes.INVALID_CERTIFICATE, verdict.LEAF)
 
 

@@ -290,7 +290,7 @@ def test_the_ledger_has_each_signature_with_its_request(story: Story) -> None:
     ledger = story.lab._supply_chain.ledger
     with ledger._database.read() as session:
         rows = session.connection().exec_driver_sql("SELECT subject, certificate FROM issued")
-        kept = dict(rows)
+        kept = dict(rows.all())
     assert set(kept) == {
         "CN=Company-X Root CA",
         "CN=Factory-Y CA",

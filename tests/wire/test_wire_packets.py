@@ -197,7 +197,7 @@ def test_what_a_client_may_not_send_is_malformed_and_said_how(name: str) -> None
 
 
 def test_flags_that_contradict_each_other_are_malformed() -> None:
-    """MQTT-3.1.2-22 and others: a password without user name, a will of QoS 3, no will but its flags."""
+    """MQTT-3.1.2-22: a password without user name; 3.1.2.6: a will of QoS 3, flags of no will."""
     for flags in (0b01000000, 0b00011100, 0b00100000, 0b00001000):
         body = text("MQTT") + bytes([4, flags]) + b"\0\0" + text("a")
         body += (text("t") + text("w")) if flags & 4 else b""

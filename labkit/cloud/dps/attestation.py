@@ -14,8 +14,8 @@ from datetime import datetime
 
 from cryptography import x509
 
+from labkit import ids
 from labkit.cloud import codes
-from labkit.cloud.dps import ids
 from labkit.cloud.dps.enrollment_groups import EnrollmentGroup, EnrollmentGroups
 from labkit.cloud.presented import Presented
 from labkit.errors import AzureError
@@ -55,15 +55,16 @@ def attest(
     checks += [_in_azure_words(check, found) for check in found.checks]
     if not found.accepted:
         return _stop(checks, _refusal_for(checks))
-    about = chain.title(leaf.subject)
-    return _entry(checks, about, chain.climb(leaf, [*presented.chain, *verified]), groups)
+    about = chain.subject(leaf)
+    beyond = chain.climb(found.path[-1], [*presented.chain, *verified])[1:]
+    return _entry(checks, about, [*found.path, *beyond], groups)
 
 
 def own_certificate(registration_id: str, presented: Presented) -> list[Check]:
     """Whether the certificate that was sent is one for this registration ID."""
     if presented.leaf is None:
         return [no_certificate(registration_id)]
-    about = chain.title(presented.leaf.subject)
+    about = chain.subject(presented.leaf)
     return [
         passed(POSSESSION, about, "it signed the TLS handshake with that key (CertificateVerify)"),
         _registration_id(registration_id, presented.leaf, about),
@@ -87,7 +88,7 @@ def _entry(
             )
         )
         return _stop(checks, codes.UNAUTHORIZED)
-    signing = chain.title(group.certificate.subject)
+    signing = chain.subject(group.certificate)
     checks.append(passed(ENTRY, signing, f"enrollment group {group.id!r} names it and decides"))
     if not group.enabled:
         checks.append(

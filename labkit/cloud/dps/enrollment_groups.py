@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from labkit import ids
 from labkit.clock import Clock
-from labkit.cloud.dps import ids
 from labkit.cloud.store import Base, new_etag
 from labkit.database import Database
 from labkit.errors import BadCertificate, Conflict, LabError, NotFound
@@ -36,7 +36,7 @@ class EnrollmentGroup(Base):
 
     def __repr__(self) -> str:
         state = "enabled" if self.enabled else "disabled"
-        return f"<Enrollment group {self.id!r}: {chain.title(self.certificate.subject)}, {state}>"
+        return f"<Enrollment group {self.id!r}: {chain.subject(self.certificate)}, {state}>"
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -70,7 +70,7 @@ class EnrollmentGroups:
         self._events.record(
             "dps",
             "enrollment group",
-            f"Enrollment group {group_id!r} takes devices below {chain.title(certificate.subject)}",
+            f"Enrollment group {group_id!r} takes devices below {chain.subject(certificate)}",
         )
         return group
 
@@ -111,7 +111,7 @@ class EnrollmentGroups:
         if existing.certificate != wanted:
             raise Conflict(
                 f"An enrollment group {existing.id!r} exists already",
-                found=f"its signing certificate is {chain.title(existing.certificate.subject)}, "
+                found=f"its signing certificate is {chain.subject(existing.certificate)}, "
                 f"SHA-1 {chain.thumbprint_sha1(existing.certificate)}",
                 cure="choose another ID, or delete the group first",
             )
@@ -123,7 +123,7 @@ class EnrollmentGroups:
         other = self.deciding([certificate])
         if other is not None:
             raise Conflict(
-                f"{chain.title(certificate.subject)} belongs to an entry already",
+                f"{chain.subject(certificate)} belongs to an entry already",
                 expected="a certificate that no other enrollment uses",
                 found=f"enrollment group {other.id!r} uses it",
                 cure=f"use {other.id!r}, or sign these devices by a CA of their own",
@@ -134,7 +134,7 @@ def _signing_certificate(given: x509.Certificate | Readable) -> x509.Certificate
     certificate = chain.read_certificate(given)
     if not chain.is_ca(certificate):
         raise BadCertificate(
-            f"{chain.title(certificate.subject)} cannot sign devices",
+            f"{chain.subject(certificate)} cannot sign devices",
             expected="the certificate of a root or intermediate CA",
             found="a certificate that is no CA",
             cure="name the CA that signed the devices; one device alone wants an "

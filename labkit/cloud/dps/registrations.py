@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from labkit.cloud.dps import ids
+from labkit import ids
 from labkit.cloud.store import Base, new_etag
 from labkit.database import Database
 from labkit.errors import NotFound

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from labkit import ids
 from labkit.clock import Clock
 from labkit.cloud import codes, presentations
 from labkit.cloud.certificates import CaCertificates
-from labkit.cloud.dps import ids
-from labkit.cloud.dps.attestation import Attested, attest, no_certificate, own_certificate
+from labkit.cloud.dps.attestation import Attested, attest, no_certificate
 from labkit.cloud.dps.enrollment_groups import EnrollmentGroup, EnrollmentGroups
 from labkit.cloud.dps.registrations import Registration, Registrations, assign
 from labkit.cloud.hub import Hub, Hubs
@@ -23,7 +23,8 @@ from labkit.cloud.store import new_id_scope, setting
 from labkit.database import Database
 from labkit.errors import AzureError, ServiceRefusal
 from labkit.events import Events
-from labkit.trace import Check, failed, first_failure
+from labkit.pki import chain
+from labkit.trace import Check, failed
 
 SERVICE = "dps"
 _ID_SCOPE = "the ID scope is this provisioning service's"
@@ -65,14 +66,7 @@ class ProvisioningService:
         """
         if not caller.presented.chain:
             raise self._refuse(caller, codes.UNAUTHORIZED, no_certificate(caller.registration_id))
-        if not ids.is_valid(caller.registration_id):
-            check = failed(
-                _REGISTRATION_ID,
-                caller.registration_id,
-                f"it is {caller.registration_id!r}",
-                f"choose {ids.RULE}; with X.509 at most 64, for it is the CN",
-            )
-            raise self._refuse(caller, codes.UNAUTHORIZED, check)
+        self._check_id(caller)
         if not ids.same(client_id, caller.registration_id):
             check = failed(
                 _CLIENT_ID,
@@ -87,32 +81,23 @@ class ProvisioningService:
 
         Raises ServiceRefusal.
         """
-        self._check_scope(caller)
-        attested = attest(
-            caller.registration_id,
-            caller.presented,
-            self.certificates.verified(),
-            self.enrollment_groups,
-            self._clock.now(),
-        )
-        if attested.refusal or attested.group is None:
-            raise self._turn_away(caller, attested)
-        registration = self._assign(caller, attested.group, self._allocate(caller))
+        group = self._admit(caller)
+        registration = self._assign(caller, group, self._allocate(caller))
         self._events.record(
             SERVICE,
             "assigned",
             f"{caller.registration_id} was assigned to {registration.assigned_hub} "
-            f"through enrollment group {attested.group.id!r}",
+            f"through enrollment group {group.id!r}",
             device=caller.registration_id,
         )
         return registration
 
     def operation(self, caller: Caller, operation_id: str) -> Registration:
-        """The state of an earlier registration, for its own device. Raises ServiceRefusal."""
-        self._check_scope(caller)
-        own = own_certificate(caller.registration_id, caller.presented)
-        if first_failure(own):
-            raise self._refuse(caller, codes.UNAUTHORIZED, *own)
+        """The state of an earlier registration. Raises ServiceRefusal.
+
+        Who asks is judged as at the registration: to know an operation's ID proves nothing.
+        """
+        self._admit(caller)
         found = self.registrations.by_operation(caller.registration_id, operation_id)
         if found is None:
             check = failed(
@@ -128,6 +113,31 @@ class ProvisioningService:
         """The answer to a request that could not be understood."""
         check = failed("the request can be read", caller.registration_id, why, cure)
         return self._refuse(caller, codes.BAD_REQUEST, check)
+
+    def _admit(self, caller: Caller) -> EnrollmentGroup:
+        """The enrollment that admits this device, by its chain. Raises ServiceRefusal."""
+        self._check_scope(caller)
+        self._check_id(caller)
+        attested = attest(
+            caller.registration_id,
+            caller.presented,
+            self.certificates.verified(),
+            self.enrollment_groups,
+            self._clock.now(),
+        )
+        if attested.refusal or attested.group is None:
+            raise self._turn_away(caller, attested)
+        return attested.group
+
+    def _check_id(self, caller: Caller) -> None:
+        if not ids.is_valid(caller.registration_id):
+            check = failed(
+                _REGISTRATION_ID,
+                caller.registration_id,
+                f"it is {caller.registration_id!r}",
+                f"choose {ids.RULE}; with X.509 at most 64, for it is the CN",
+            )
+            raise self._refuse(caller, codes.UNAUTHORIZED, check)
 
     def _check_scope(self, caller: Caller) -> None:
         if caller.id_scope != self.id_scope:
@@ -149,12 +159,12 @@ class ProvisioningService:
 
     def _assign(self, caller: Caller, group: EnrollmentGroup, hub: Hub) -> Registration:
         """Identity, record and what was presented, in one transaction: all of it or nothing."""
-        now = self._clock.now()
+        assert caller.presented.leaf is not None, "admitted by its certificate"
+        now, name = self._clock.now(), chain.common_name(caller.presented.leaf)
         with self._database.write() as session:
-            hub.provision(session, caller.registration_id, caller.presented, now)
-            row = assign(
-                session, caller.registration_id, group.id, hub.host_name, _operation_id(), now
-            )
+            row = assign(session, name, group.id, hub.host_name, _operation_id(), now)
+            # Its first spelling stays the device's ID: a hub tells upper and lower case apart.
+            hub.provision(session, row.device_id, caller.presented, now)
             self._remember(session, caller, accepted=True)
         return row
 

@@ -60,7 +60,7 @@ def _questions(
 
 def _certificate(device_id: str, leaf: x509.Certificate | None) -> Check:
     if leaf is not None:
-        return passed(CERTIFICATE, device_id, f"it sent {chain.title(leaf.subject)}")
+        return passed(CERTIFICATE, device_id, f"it sent {chain.subject(leaf)}")
     cure = "give the client its certificate chain and key"
     return failed(CERTIFICATE, device_id, "the client sent none", cure, source=_SOURCE)
 
@@ -106,7 +106,7 @@ def _thumbprint(identity: DeviceIdentity, leaf: x509.Certificate) -> Check:
 
 
 def _validity(leaf: x509.Certificate, now: datetime) -> Check:
-    about = chain.title(leaf.subject)
+    about = chain.subject(leaf)
     if leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
         return passed(VALIDITY, about, f"the lab's clock says {now:%Y-%m-%d}")
     return failed(

@@ -11,6 +11,8 @@ from labkit.cloud.store import Base
 
 
 class HubRow(Base):
+    """A hub that is linked to DPS, by the first label of its host name."""
+
     __tablename__ = "hub"
     name: Mapped[str] = mapped_column(primary_key=True)
 

@@ -44,6 +44,7 @@ class HttpConnection:
         elif isinstance(event, h11.Data):
             self._body += event.data
             if len(self._body) > LARGEST_BODY:
+                self._record("too large", f"refused: a body of more than {LARGEST_BODY} bytes")
                 self._refuse(413)
                 return False
         elif isinstance(event, h11.EndOfMessage):
@@ -62,7 +63,12 @@ class HttpConnection:
 
     def _answer(self) -> None:
         assert self._head is not None
-        request = self._request(self._head)
+        try:
+            request = self._request(self._head)
+        except ValueError as error:
+            self._record("broken", f"refused: {self._head.target!r} is no target: {error}")
+            self._refuse(400)
+            return
         try:
             response = self._router.answer(request)
         except Exception as error:  # the last net: a client gets an answer, the log the cause

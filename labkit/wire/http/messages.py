@@ -28,12 +28,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
+    """``body`` goes out as it is, with its length; the headers name its type."""
+
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def json_response(status: int, value: Any) -> Response:
+    """``value`` as JSON, and a header that says so: without it some SDKs do not parse it."""
     headers = {"Content-Type": "application/json; charset=utf-8"}
     return Response(status, azure_json.dumps(value), headers)
 
@@ -59,7 +62,7 @@ class Router:
         for method, pattern, handler in self._routes:
             if (found := pattern.fullmatch(request.path)) is None:
                 continue
-            if method == request.method:
+            if method == ("GET" if request.method == "HEAD" else request.method):
                 return handler(request, found.groupdict())
             methods.append(method)
         if methods:

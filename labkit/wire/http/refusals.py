@@ -17,6 +17,8 @@ from labkit.wire.http.messages import Handler, Request, Response, Router, json_r
 
 
 def add_routes(router: Router, refusals: Refusals) -> None:
+    """Serves the list, all or of one device, and a single refusal."""
+
     def recent(request: Request, _: dict[str, str]) -> Response:
         rows = refusals.recent(request.query.get("device", ""))
         return json_response(200, [to_json(row) for row in rows])
@@ -38,7 +40,7 @@ def to_json(row: Refusal) -> dict[str, Any]:
         "status": row.status,
         "errorCode": int(row.code) if row.code.isdigit() else row.code,
         "message": row.message,
-        "presented": [chain.title(certificate.subject) for certificate in row.chain],
+        "presented": [chain.subject(certificate) for certificate in row.chain],
         "checks": row.trace,
     }
 

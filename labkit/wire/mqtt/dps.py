@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -57,11 +56,8 @@ class DpsFace:
 
     def _check_body(self, payload: bytes) -> None:
         """The registration ID in the body must be the one that the connection is for."""
-        try:
-            body = json.loads(payload or b"{}")
-        except ValueError:
-            body = None
-        if not isinstance(body, dict):
+        body = azure_json.read_object(payload or b"{}")
+        if body is None:
             raise self._dps.refuse_request(
                 self._caller, "the body is not a JSON object", 'send {"registrationId": "…"}'
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 from labkit.cloud.hub import Hub
@@ -57,11 +56,8 @@ class HubFace:
         self._hub.receive(self._device_id, message.payload, own, system)
 
     def _report(self, payload: bytes, rid: str) -> Publish:
-        try:
-            patch = json.loads(payload)
-        except ValueError:
-            patch = None
-        if not isinstance(patch, dict):
+        patch = azure_json.read_object(payload)
+        if patch is None:
             return _twin_answer(400, {"$rid": rid})
         version = self._hub.report(self._device_id, patch)
         return _twin_answer(204, {"$rid": rid, "$version": str(version)})

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 LARGEST_PACKET = 256 * 1024 + 1024
 """IoT Hub's limit for a message, 256 KB, and room for its topic."""
+
+SPOKEN = ("MQTT", 4)
+"""Protocol name and level of MQTT 3.1.1; both services speak nothing else."""
 
 _LONGEST_LENGTH = 4
 
@@ -22,6 +25,8 @@ class MalformedPacket(Exception):
 
 
 class Type(IntEnum):
+    """The packet types of table 2.1 that are used here."""
+
     CONNECT = 1
     CONNACK = 2
     PUBLISH = 3
@@ -48,17 +53,21 @@ class ReturnCode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Connect:
+    """Who a client says it is; of another version than 3.1.1 only that is known."""
+
     protocol: str
     level: int
     client_id: str
     clean_session: bool
     keep_alive: int
     user_name: str = ""
-    password: bytes | None = None
+    password: bytes | None = field(default=None, repr=False)  # may be a SAS token
 
 
 @dataclass(frozen=True, slots=True)
 class Publish:
+    """A message, either way. ``packet_id`` is there for QoS 1 and 2."""
+
     topic: str
     payload: bytes = b""
     qos: int = 0
@@ -67,6 +76,7 @@ class Publish:
     duplicate: bool = False
 
     def encode(self) -> bytes:
+        """As bytes, for a client."""
         flags = self.duplicate << 3 | self.qos << 1 | self.retain
         number = b"" if self.packet_id is None else struct.pack("!H", self.packet_id)
         return _packet(Type.PUBLISH, flags, _string(self.topic) + number + self.payload)
@@ -81,24 +91,28 @@ class Acknowledge:
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
+    """Topic filters, each with the QoS that the client wants at the most."""
+
     packet_id: int
     filters: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
+    """Topic filters that the client wants no more."""
+
     packet_id: int
     filters: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    pass
+    """The client says that it is there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    pass
+    """The client says goodbye."""
 
 
 Packet = Connect | Publish | Acknowledge | Subscribe | Unsubscribe | Ping | Disconnect
@@ -110,18 +124,22 @@ def connack(code: ReturnCode) -> bytes:
 
 
 def puback(packet_id: int) -> bytes:
+    """Says that a message of QoS 1 was taken."""
     return _packet(Type.PUBACK, 0, struct.pack("!H", packet_id))
 
 
 def suback(packet_id: int, granted: list[int]) -> bytes:
+    """The QoS granted for each filter in turn, 0x80 for one that was refused."""
     return _packet(Type.SUBACK, 0, struct.pack("!H", packet_id) + bytes(granted))
 
 
 def unsuback(packet_id: int) -> bytes:
+    """Says that an UNSUBSCRIBE was done."""
     return _packet(Type.UNSUBACK, 0, struct.pack("!H", packet_id))
 
 
 def pingresp() -> bytes:
+    """Says that the server is there."""
     return _packet(Type.PINGRESP, 0, b"")
 
 
@@ -221,9 +239,12 @@ def _parse(kind: int, flags: int, body: _Reader) -> Packet:
 
 
 def _connect(body: _Reader) -> Connect:
-    protocol, level, flags, keep_alive = body.string(), body.byte(), body.byte(), body.number()
-    if flags & 1:
-        raise MalformedPacket("CONNECT with the reserved flag set")
+    protocol, level = body.string(), body.byte()
+    if (protocol, level) != SPOKEN:  # what follows may look different in another version
+        body.rest()
+        return Connect(protocol, level, "", clean_session=True, keep_alive=0)
+    flags, keep_alive = body.byte(), body.number()
+    _check_connect_flags(flags)
     client_id = body.string()
     if flags & 4:  # a will: both services take it from the wire and send it to nobody
         body.string()
@@ -231,6 +252,20 @@ def _connect(body: _Reader) -> Connect:
     user_name = body.string() if flags & 128 else ""
     password = body.binary() if flags & 64 else None
     return Connect(protocol, level, client_id, bool(flags & 2), keep_alive, user_name, password)
+
+
+def _check_connect_flags(flags: int) -> None:
+    """Sections 3.1.2.3 to 3.1.2.9: what one flag says of another."""
+    will, will_rest = flags & 4, flags & 0b111000
+    wrong = {
+        "the reserved flag set": flags & 1,
+        "a will's QoS or retain, and no will": will_rest and not will,
+        "a will of QoS 3": will_rest & 0b11000 == 0b11000,
+        "a password and no user name": flags & 64 and not flags & 128,
+    }
+    for what, broken in wrong.items():
+        if broken:
+            raise MalformedPacket(f"CONNECT with {what}")
 
 
 def _publish(flags: int, body: _Reader) -> Publish:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from labkit.wire.mqtt.packets import (
+    SPOKEN,
     Acknowledge,
     Connect,
     Decoder,
@@ -30,7 +31,6 @@ from labkit.wire.mqtt.packets import (
     unsuback,
 )
 
-_PROTOCOL, _LEVEL = "MQTT", 4  # 3.1.1; both services speak nothing else
 _REFUSED_SUBSCRIPTION = 0x80
 _LARGEST_QOS = 1
 _MOST_SUBSCRIPTIONS = 50
@@ -87,7 +87,12 @@ class Session:
         return self._face is not None and not self.over
 
     def receive(self, data: bytes) -> bytes:
-        """Takes bytes from the client and returns bytes for it; then look at ``over``."""
+        """Takes bytes from the client and returns bytes for it; then look at ``over``.
+
+        Once it is over, nothing is taken any more.
+        """
+        if self.over:
+            return b""
         try:
             for packet in self._decoder.feed(data):
                 self._take(packet)
@@ -135,7 +140,7 @@ class Session:
         if self._face is not None:
             raise MalformedPacket("a second CONNECT")
         code = ReturnCode.ACCEPTED
-        if (packet.protocol, packet.level) != (_PROTOCOL, _LEVEL):
+        if (packet.protocol, packet.level) != SPOKEN:
             code = ReturnCode.UNACCEPTABLE_PROTOCOL
             self.fault = f"{packet.protocol!r} level {packet.level}; only MQTT 3.1.1 is spoken"
         else:

@@ -1,4 +1,4 @@
-"""Registration IDs and group IDs: what Azure allows, and when two are the same."""
+"""Registration IDs, which are device names, and group IDs: what Azure allows, and which are one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ _ID = re.compile(r"[A-Za-z0-9\-._:]{0,127}[A-Za-z0-9\-]")
 
 
 def is_valid(identifier: str) -> bool:
+    """Whether Azure would take this as an ID."""
     return _ID.fullmatch(identifier) is not None
 
 
@@ -19,4 +20,5 @@ def key(identifier: str) -> str:
 
 
 def same(one: str, other: str) -> bool:
+    """Whether two spellings are one ID."""
     return key(one) == key(other)

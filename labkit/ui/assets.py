@@ -1,0 +1,36 @@
+"""What the browser needs of a widget: one module and one style sheet, all from this package."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+
+from labkit.graph.style import living_css
+
+_STATIC = files("labkit.ui") / "static"
+_IMPORT = re.compile(r'^import \{[^}]*\} from "\./[a-z]+\.js";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
+_BOARD = ("dom", "morph", "shapes", "path", "keys", "board", "inspector", "stage")
+_STORY = ("story", "explanation", "eventlog")
+
+
+@cache
+def module(name: str) -> str:
+    """The module ``name`` with all that it imports, as one text: anywidget loads just one.
+
+    The files are ordinary modules that share no top-level name, so it is enough to join them
+    without their import lines.
+    """
+    names = (*_BOARD, *(_STORY if name == "player" else ()), name)
+    return "\n".join(_EXPORT.sub("", _IMPORT.sub("", _read(f"{n}.js"))) for n in names)
+
+
+@cache
+def style_sheet() -> str:
+    """The rules of the widgets and of the boards in them, for both themes."""
+    return living_css() + _read("board.css") + _read("player.css")
+
+
+def _read(name: str) -> str:
+    return (_STATIC / name).read_text(encoding="utf-8")

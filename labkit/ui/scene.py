@@ -1,0 +1,164 @@
+"""A frame of a performance as the browser gets it: plain values, nothing that JSON cannot hold."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from labkit.events import Event
+from labkit.explanation import Explanation
+from labkit.graph import STATES
+from labkit.pki import chain
+from labkit.trace import Check
+from labkit.ui.inspection import Inspection
+from labkit.ui.performance import Feedback, Frame, Performance
+
+Json = dict[str, Any]
+
+_SERVICES = {"dps": "DPS", "hub": "IoT Hub"}
+
+
+def scene_of(play: Performance, run: int) -> Json:
+    """Everything beside the picture. ``run`` tells the log of one run from that of the next."""
+    frame = play.frame
+    return {
+        "scenario": play.scenario.title,
+        "step": frame.step,
+        "steps": play.steps,
+        "title": frame.title,
+        "narration": frame.narration,
+        "states": states(frame.states),
+        "log": {"run": run, "upto": _last(frame.events), "since": _last(play.before.events)},
+        "prediction": _prediction(play),
+        "feedback": _feedback(frame.feedback),
+        "explanation": _explanation(frame),
+        "failure": "" if frame.explanation else frame.failure,
+        "look": _labels(frame.look_at, frame.inspections),
+        "failed": _failed(frame),
+        "can_back": play.can_go_back,
+        "can_next": play.can_go_on,
+    }
+
+
+def states(counts: Mapping[str, int]) -> list[Json]:
+    """The states that occur, in the order of the legend, each with its signs and its count."""
+    return [
+        {"word": state.word, "slug": state.slug, "icon": state.icon, "count": counts[key]}
+        for key, state in STATES.items()
+        if counts.get(key)
+    ]
+
+
+def log_of(events: Iterable[Event], since: int) -> list[Json]:
+    """The events after number ``since``, oldest first."""
+    return [
+        {
+            "number": event.number,
+            "time": f"{event.at:%H:%M:%S}",
+            "source": event.source,
+            "kind": event.kind,
+            "text": event.text,
+            "details": plain(event.details),
+        }
+        for event in events
+        if event.number > since
+    ]
+
+
+def plain(value: object) -> Any:
+    """The value as JSON can hold it; bytes that are no text become Base64, and say so."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, bytes | bytearray):
+        return _bytes_in_words(bytes(value))
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+def _bytes_in_words(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return f"{len(value)} bytes, in Base64: {base64.b64encode(value).decode()}"
+
+
+def _last(events: tuple[Event, ...]) -> int:
+    return events[-1].number if events else 0
+
+
+def _labels(nodes: Iterable[str], inspections: Mapping[str, Inspection]) -> list[Json]:
+    return [{"id": node, "label": inspections[node].title} for node in nodes if node in inspections]
+
+
+def _prediction(play: Performance) -> Json | None:
+    asked = play.prediction
+    if asked is None:
+        return None
+    return {
+        "question": asked.question,
+        "options": list(asked.options),
+        "chosen": play.chosen,
+        "open": play.at_present,
+    }
+
+
+def _feedback(feedback: Feedback | None) -> Json | None:
+    if feedback is None:
+        return None
+    asked = feedback.prediction
+    return {
+        "right": feedback.right,
+        "question": asked.question,
+        "chosen": feedback.chosen,
+        "answer": asked.answer,
+        "why": asked.why,
+    }
+
+
+def _explanation(frame: Frame) -> Json | None:
+    told = frame.explanation
+    if told is None:
+        return None
+    refusal = told.refusal
+    return {
+        "device": refusal.device or "A client",
+        "service": _SERVICES.get(refusal.service, refusal.service),
+        "answer": told.answer,
+        "sent": chain.names(refusal.chain) if refusal.chain else "no certificate",
+        "checks": [_check(check, frame.inspections) for check in told.checks],
+        "cures": list(told.cures),
+        "source": told.failure.source if told.failure else "",
+    }
+
+
+def _check(check: Check, inspections: Mapping[str, Inspection]) -> Json:
+    return {
+        "name": check.name,
+        "about": check.about,
+        "outcome": str(check.outcome),
+        "why": check.why,
+        "node": _node_of(check.about, inspections),
+    }
+
+
+def _failed(frame: Frame) -> str:
+    """The node of the certificate that the deciding check was asked of; "" where none is shown."""
+    told: Explanation | None = frame.explanation
+    failure = told.failure if told else None
+    return _node_of(failure.about, frame.inspections) if failure else ""
+
+
+def _node_of(about: str, inspections: Mapping[str, Inspection]) -> str:
+    """A check names a certificate by its subject, or a record by its name."""
+    for node, found in inspections.items():
+        subject = chain.title(found.certificate.subject) if found.certificate else ""
+        if about and about in (subject, found.title):
+            return node
+    return ""

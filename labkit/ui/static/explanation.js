@@ -1,0 +1,39 @@
+// A refusal, explained: what was checked, in order, where it failed, and what would cure it.
+
+import { make, onChange } from "./dom.js";
+
+const SIGNS = { passed: "✓", failed: "✗", "not reached": "·" };
+
+// `show(id)` points at a node of the picture.
+export class Explanation {
+  constructor(show) {
+    this.show = show;
+    this.el = make("section", { class: "lk-panel lk-why", "aria-label": "Why it was refused" });
+    this.update = onChange((explanation) => this.render(explanation));
+  }
+
+  render(explanation) {
+    this.el.hidden = !explanation;
+    if (!explanation) return;
+    const { device, service, sent, checks, cures, source } = explanation;
+    this.el.replaceChildren(
+      make("h4", {}, `Why ${service} refused ${device}`),
+      make("p", { class: "lk-soft" }, `It sent: ${sent}. What ${service} checked, in order:`),
+      make("ol", { class: "lk-checks" }, checks.map((check) => this.check(check))),
+      cures.length ? make("div", { class: "lk-note lk-good lk-cures" },
+        make("h5", {}, cures.length > 1 ? "Any one of these cures it" : "This cures it"),
+        make("ol", {}, cures.map((cure) => make("li", {}, cure)))) : "",
+      source ? make("p", { class: "lk-soft lk-source" }, `See: ${source}`) : "");
+  }
+
+  check({ name, about, outcome, why, node }) {
+    const where = node && outcome === "failed"
+      ? make("button", { type: "button", class: "lk-link", click: () => this.show(node) }, about) : about;
+    const reached = outcome !== "not reached";
+    return make("li", { class: `lk-check lk-${outcome.replace(" ", "-")}` },
+      make("span", { class: "lk-check-sign", "aria-hidden": "true" }, SIGNS[outcome]),
+      make("div", {}, make("strong", {}, name), " ",
+        reached ? make("span", { class: "lk-soft" }, where, about ? ": " : "", why) : ""),
+      make("em", {}, outcome));
+  }
+}

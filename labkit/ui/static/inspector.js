@@ -1,0 +1,127 @@
+// What there is to know about the selected node: facts in words, and the bytes on demand.
+
+import { make, put, stateSign } from "./dom.js";
+
+const FORMS = { pem: "PEM", openssl: "openssl x509 -text" };
+const IDENTIFIER = /^[0-9a-f]{16,}$/i;
+const COPIED_MS = 1600;
+
+// `ask` puts a question to Python, `onClose` is called when the trainee closes it.
+export class Inspector {
+  constructor(ask, onClose) {
+    this.ask = ask;
+    this.onClose = onClose;
+    this.node = "";
+    this.stack = "";
+    this.body = make("div", { class: "lk-inspector-body", tabindex: "0", role: "group", "aria-label": "Inspector's facts" });
+    this.title = make("h4", {}, "Inspector");
+    this.close = make("button", { type: "button", class: "lk-quiet", "aria-label": "Close the inspector", click: onClose }, "✕");
+    this.el = make("section", { class: "lk-panel lk-inspector", "aria-label": "Inspector", keydown: (event) => this.key(event) },
+      make("header", {}, this.title, this.close), this.body);
+    this.clear();
+  }
+
+  key(event) {
+    if (event.key !== "Escape") return;
+    event.stopPropagation();
+    this.onClose();
+  }
+
+  clear() {
+    this.node = this.stack = "";
+    this.el.classList.add("lk-empty");
+    this.title.textContent = "Inspector";
+    this.body.replaceChildren(make("p", { class: "lk-soft" },
+      "Click a node of the picture, or reach it with Tab and the arrow keys and press Enter: here it opens."));
+  }
+
+  // Shows a node; `side` is where it must not stand when it floats over the picture.
+  async open(node, side) {
+    this.node = node;
+    const { inspection } = await this.ask({ do: "inspect", node });
+    if (this.node !== node) return;
+    this.place(side);
+    if (inspection) this.show(inspection);
+    else this.gone();
+  }
+
+  async openStack(fold, side, onPick) {
+    this.node = this.stack = fold;
+    const { members } = await this.ask({ do: "members", fold });
+    if (this.node !== fold || !members) return;
+    this.place(side);
+    this.title.textContent = `${members.length} in this stack`;
+    const pick = ({ id }) => () => onPick(id);
+    const rows = members.map((member) => make("li", {},
+      make("button", { type: "button", class: `lk-member s-${member.state}`, click: pick(member) },
+        member.label, make("small", {}, member.state.replaceAll("-", " ")))));
+    this.body.replaceChildren(make("ul", { class: "lk-members" }, rows));
+  }
+
+  place(side) {
+    this.el.classList.remove("lk-empty");
+    if (side) put(this.el, "data-side", side);
+  }
+
+  gone() {
+    this.title.textContent = "Not on the board";
+    this.body.replaceChildren(make("p", { class: "lk-soft" }, "At this step there is no such node."));
+  }
+
+  show({ title, kind, state, meaning, facts, certificate }) {
+    const identifiers = facts.filter(([, value]) => IDENTIFIER.test(value));
+    const words = facts.filter(([, value]) => !IDENTIFIER.test(value));
+    this.title.textContent = title;
+    this.body.replaceChildren(
+      make("p", { class: "lk-kind" }, kind),
+      make("p", { class: "lk-state" }, stateSign(state), make("span", { class: "lk-soft" }, ` ${meaning}`)),
+      factTable(words),
+      identifiers.length ? make("details", {}, make("summary", {}, "Numbers and fingerprints"), factTable(identifiers)) : "",
+      certificate ? this.bytes() : "");
+    this.body.scrollTop = 0;
+  }
+
+  bytes() {
+    const output = make("div", { class: "lk-bytes" });
+    const buttons = Object.entries(FORMS).map(([form, name]) => make("button", {
+      type: "button", "aria-expanded": "false", click: (event) => this.toggle(event.currentTarget, form, output),
+    }, name));
+    return make("div", {}, make("div", { class: "lk-row" }, buttons), output);
+  }
+
+  async toggle(button, form, output) {
+    const opened = button.getAttribute("aria-expanded") === "true";
+    for (const other of button.parentElement.children) put(other, "aria-expanded", "false");
+    output.replaceChildren();
+    if (opened) return;
+    put(button, "aria-expanded", "true");
+    const { bytes } = await this.ask({ do: "bytes", node: this.node, form });
+    if (bytes === undefined || button.getAttribute("aria-expanded") !== "true") return;
+    output.replaceChildren(quotation(bytes, FORMS[form]));
+    output.scrollIntoView({ block: "nearest" });
+  }
+}
+
+function factTable(facts) {
+  const row = ([label, value]) => make("tr", {}, make("th", { scope: "row" }, label),
+    make("td", { class: IDENTIFIER.test(value) ? "lk-mono" : null }, value));
+  return make("table", { class: "lk-facts" }, make("tbody", {}, facts.map(row)));
+}
+
+// Text to be read as it is, with a button that copies it.
+export function quotation(text, name) {
+  const pre = make("pre", { tabindex: "0", role: "region", "aria-label": name }, text);
+  const button = make("button", { type: "button", class: "lk-copy", click: () => copy(text, pre, button) }, "Copy");
+  return make("div", { class: "lk-quotation" }, button, pre);
+}
+
+async function copy(text, pre, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch { // no clipboard without https: then the selection is what can be copied
+    getSelection().selectAllChildren(pre);
+    document.execCommand("copy");
+  }
+  button.textContent = "Copied";
+  setTimeout(() => { button.textContent = "Copy"; }, COPIED_MS);
+}

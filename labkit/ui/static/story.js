@@ -1,0 +1,165 @@
+// The head of the player and what is told: where we are, what just happened, what is asked next.
+
+import { make, onChange, put, rich } from "./dom.js";
+
+const WELCOME = [
+  "**Next** takes a step in a real lab: real keys, real certificates, a real connection.",
+  "Before a surprising step you are asked what you expect. Guess: that is how it sticks.",
+  "**Click** anything in the picture to look inside. Point at it to see its way to the root.",
+];
+const PATIENCE_MS = 10000;
+const PATIENCE = "This takes long. If the kernel was restarted, run the cell again.";
+
+// Back, Next, Reset and the progress. `act(verb)` is called for an enabled button.
+export class Head {
+  constructor(act) {
+    const button = (verb, label, more = {}) => make("button",
+      { type: "button", "data-do": verb, click: () => this.press(verb), ...more }, label);
+    this.act = act;
+    this.scenario = make("span", { class: "lk-scenario" });
+    this.place = make("span", { class: "lk-place" });
+    this.track = make("span", { class: "lk-track", "aria-hidden": "true" });
+    this.back = button("back", "← Back");
+    this.next = button("next", "Next →", { class: "lk-primary" });
+    this.reset = button("reset", "↺ Reset", { class: "lk-quiet", title: "Begin again, in an empty lab" });
+    this.wait = make("p", { class: "lk-wait", role: "status" });
+    this.el = make("header", { class: "lk-head" },
+      make("div", { class: "lk-where" }, this.scenario, this.track, this.place),
+      make("div", { class: "lk-row" }, this.reset, this.back, this.next), this.wait);
+  }
+
+  update(scene) {
+    this.scene = scene;
+    this.scenario.textContent = scene.scenario;
+    this.place.textContent = `Step ${scene.step} of ${scene.steps}`;
+    const dots = Array.from({ length: scene.steps }, (_, i) =>
+      make("i", { class: i + 1 < scene.step ? "past" : i + 1 === scene.step ? "now" : null }));
+    this.track.replaceChildren(...dots);
+    this.enable();
+  }
+
+  // Not `disabled`: a button that is would lose the focus, and the keyboard its place.
+  enable() {
+    const { busy, scene } = this;
+    put(this.back, "aria-disabled", String(Boolean(busy || !scene.can_back)));
+    put(this.next, "aria-disabled", String(Boolean(busy || !scene.can_next)));
+    put(this.reset, "aria-disabled", String(Boolean(busy)));
+  }
+
+  setBusy(busy) {
+    if (busy === this.busy) return;
+    this.busy = busy;
+    clearTimeout(this.timer);
+    this.wait.textContent = "";
+    if (busy) this.timer = setTimeout(() => { this.wait.textContent = PATIENCE; }, PATIENCE_MS);
+    this.next.replaceChildren(...(busy ? [make("span", { class: "lk-spinner" }), "Working…"] : ["Next →"]));
+    put(this.el, "aria-busy", String(Boolean(busy)));
+    if (this.scene) this.enable();
+  }
+
+  press(verb) {
+    if (this.busy) return;
+    if (this[verb].getAttribute("aria-disabled") === "true") this.act("refused");
+    else this.act(verb);
+  }
+}
+
+// The narration, what to look at, how a prediction turned out, and the next question.
+export class Story {
+  constructor({ look, predict }) {
+    this.look = look;
+    this.question = new Question(predict);
+    this.told = make("div", { class: "lk-told" });
+    this.aside = make("div", { class: "lk-aside" });
+    this.el = make("div", { class: "lk-story" }, this.told, this.aside);
+    this.tell = onChange((scene) => this.narrate(scene));
+    this.answer = onChange((scene) => this.outcome(scene));
+  }
+
+  update({ step, title, narration, look, failure, feedback, explanation, prediction, steps }) {
+    this.tell({ step, title, narration, look, failure, steps });
+    this.answer({ step, feedback, explanation });
+    this.question.update(prediction, step);
+    this.aside.append(this.question.el);
+    this.aside.hidden = Boolean(step) && !feedback && !explanation && !prediction;
+  }
+
+  narrate({ step, title, narration, look, failure, steps }) {
+    const chips = look.map(({ id, label }) =>
+      make("button", { type: "button", class: "lk-chip", click: () => this.look(id) }, label));
+    this.told.replaceChildren(
+      make("h3", {}, step ? title : "Before the first step"),
+      make("p", { class: "lk-narration" }, rich(narration)),
+      failure ? make("p", { class: "lk-note lk-bad" }, failure) : "",
+      chips.length ? make("p", { class: "lk-look" }, make("span", {}, "Look at"), chips) : "",
+      step === steps ? make("p", { class: "lk-soft" }, "That was the last step. Back shows each of them again; Reset begins anew.") : "");
+  }
+
+  outcome({ step, feedback, explanation }) {
+    const parts = [!step && welcome(), explanation && bareAnswer(explanation), feedback && verdict(feedback)];
+    this.aside.replaceChildren(...parts.filter(Boolean));
+  }
+}
+
+function welcome() {
+  const lines = WELCOME.map((line) => make("li", {}, rich(line)));
+  return make("section", { class: "lk-note lk-tip", "aria-label": "How to use the player" }, make("ul", {}, lines));
+}
+
+function verdict({ right, question, chosen, answer, why }) {
+  const said = right ? [make("strong", {}, "✓ Right: "), chosen, ". "]
+    : [make("strong", {}, "✗ Not quite. "), "You said: ", chosen, ". It is: ", make("strong", {}, answer), ". "];
+  return make("section", { class: `lk-note ${right ? "lk-good" : "lk-wrong"}`, "aria-label": "Your prediction" },
+    make("p", { class: "lk-soft" }, question), make("p", {}, said, why));
+}
+
+function bareAnswer({ device, service, answer }) {
+  return make("section", { class: "lk-note lk-bare", "aria-label": `All that ${service} says` },
+    make("p", { class: "lk-soft" }, `All that ${device} hears from ${service}:`), make("code", {}, answer));
+}
+
+// "Predict before you press Next".
+class Question {
+  constructor(predict) {
+    this.predict = predict;
+    this.hint = make("p", { class: "lk-soft lk-hint" });
+    this.options = make("div", { class: "lk-options" });
+    this.text = make("p", { class: "lk-question" });
+    this.legend = make("legend", {}, "Predict before you press Next");
+    this.el = make("fieldset", { class: "lk-predict" }, this.legend, this.text, this.options, this.hint);
+    this.ask = onChange(({ prediction }) => this.build(prediction));
+    this.name = `lk-${Math.random().toString(36).slice(2)}`;
+  }
+
+  update(prediction, step) {
+    this.el.hidden = !prediction;
+    if (!prediction) return;
+    this.ask({ step, prediction: { question: prediction.question, options: prediction.options } });
+    for (const input of this.options.querySelectorAll("input")) {
+      input.checked = input.value === prediction.chosen;
+      input.disabled = !prediction.open;
+    }
+    put(this.el, "data-answered", String(Boolean(prediction.chosen)));
+    this.hint.textContent = hintFor(prediction);
+  }
+
+  build({ question, options }) {
+    this.text.textContent = question;
+    this.options.replaceChildren(...options.map((option) => make("label", {},
+      make("input", { type: "radio", name: this.name, value: option, change: () => this.predict(option) }),
+      make("span", {}, option))));
+  }
+
+  // What Next waits for.
+  point() {
+    this.el.classList.remove("lk-nudge");
+    void this.el.offsetWidth; // restarts the animation
+    this.el.classList.add("lk-nudge");
+    this.options.querySelector("input")?.focus();
+  }
+}
+
+function hintFor({ chosen, open }) {
+  if (!open) return chosen ? "That is what you answered." : "The story has gone on without an answer.";
+  return chosen ? "Press Next to see." : "Next waits for your answer.";
+}
