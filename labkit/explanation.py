@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Any
 
+from labkit.cloud.codes import POSSESSION_FAILED
 from labkit.cloud.refusals import Refusal
 from labkit.pki import chain
 from labkit.trace import Check, Outcome
@@ -54,12 +56,10 @@ class Explanation:
     def _lines(self) -> Iterator[str]:
         yield f"{self._who()} was refused. Azure says only:"
         yield f"    {self.answer}"
-        yield f"It sent: {self._sent()}"
+        yield f"{self._shown()}: {self._sent()}"
         yield "What was checked, in order:"
-        for check in self.checks:
-            yield f"  {_MARK[check.outcome]} {check.name}"
-            if check.outcome is not Outcome.NOT_REACHED:
-                yield _indented(f"{check.about}: {check.why}")
+        for group in _grouped(self.checks):
+            yield from _told(group)
         if self.cures:
             yield "What cures it" + (" (any one):" if len(self.cures) > 1 else ":")
             for number, cure in enumerate(self.cures, 1):
@@ -67,37 +67,75 @@ class Explanation:
         if self.failure and self.failure.source:
             yield f"See: {self.failure.source}"
 
+    @property
+    def _is_proof(self) -> bool:
+        return self.refusal.code == POSSESSION_FAILED
+
     def _who(self) -> str:
-        service = {"dps": "DPS", "hub": "IoT Hub"}.get(self.refusal.service, self.refusal.service)
+        if self._is_proof:
+            return f"The proof for the CA certificate {self.refusal.device!r}"
+        service = {"dps": "DPS", "hub": "IoT Hub"}.get(self.refusal.service, "the service")
         return f"{self.refusal.device or 'A client'} at {service}"
+
+    def _shown(self) -> str:
+        return "Shown was" if self._is_proof else "It sent"
 
     def _sent(self) -> str:
         return chain.names(self.refusal.chain) if self.refusal.chain else "no certificate"
 
     def _html(self) -> str:
         e = html.escape
-        rows = "".join(map(_row, self.checks))
+        rows = "".join(map(_rows, _grouped(self.checks)))
         cures = "".join(f"<li>{e(cure)}</li>" for cure in self.cures)
         heading = "Any one of these cures it" if len(self.cures) > 1 else "This cures it"
         source = f"<p><small>{e(self.failure.source)}</small></p>" if self.failure else ""
         return (
             f"<div><p><b>{e(self._who())} was refused.</b> Azure says only "
-            f"<code>{e(self.answer)}</code><br>It sent: {e(self._sent())}</p>"
+            f"<code>{e(self.answer)}</code><br>{self._shown()}: {e(self._sent())}</p>"
             f'<ol style="list-style:none;padding-left:0">{rows}</ol>'
             + (f"<p><b>{heading}:</b></p><ol>{cures}</ol>{source}" if cures else "")
             + "</div>"
         )
 
 
-def _row(check: Check) -> str:
-    e = html.escape
-    mark, colour = _MARK[check.outcome], _COLOUR[check.outcome]
-    detail = "" if check.outcome is Outcome.NOT_REACHED else f"{e(check.about)}: {e(check.why)}"
-    weight = "600" if check.failed else "400"
+def _grouped(checks: Iterable[Check]) -> Iterator[list[Check]]:
+    """Passed checks of one certificate together, every other check by itself: what failed must
+    not drown in what is well."""
+    for (about, well), group in groupby(checks, key=lambda c: (c.about, c.passed)):
+        if well and about:
+            yield list(group)
+        else:
+            yield from ([check] for check in group)
+
+
+def _told(group: list[Check]) -> Iterator[str]:
+    first = group[0]
+    if first.passed:
+        yield f"  {_MARK[first.outcome]} {first.about}"
+        yield _indented("; ".join(check.name for check in group))
+        return
+    yield f"  {_MARK[first.outcome]} {first.name}"
+    if first.failed:
+        yield _indented(f"{first.about}: {first.why}")
+
+
+def _rows(group: list[Check]) -> str:
+    e, first = html.escape, group[0]
+    mark, colour = _MARK[first.outcome], _COLOUR[first.outcome]
+    if first.passed:
+        count = f"{len(group)} check{'s' if len(group) > 1 else ''} passed"
+        each = "".join(f"<li>{e(c.name)}: {e(c.why)}</li>" for c in group)
+        inside = (
+            f"<details><summary>{mark} {e(first.about)} <small>({count})</small></summary>"
+            f"<ul>{each}</ul></details>"
+        )
+    else:
+        detail = f"<br><small>{e(first.about)}: {e(first.why)}</small>" if first.failed else ""
+        inside = f"{mark} {e(first.name)} <small>({first.outcome})</small>{detail}"
+    weight = "600" if first.failed else "400"
     return (
         f'<li style="border-left:4px solid {colour};padding:2px 10px;margin:3px 0;'
-        f'font-weight:{weight}">{mark} {e(check.name)} '
-        f"<small>({check.outcome})</small><br><small>{detail}</small></li>"
+        f'font-weight:{weight}">{inside}</li>'
     )
 
 

@@ -29,26 +29,26 @@ def _refresh(path: Path) -> bool:
 
     before = path.read_text()
     notebook = nbformat.reads(before, as_version=4)  # type: ignore[no-untyped-call]
-    execute(notebook, path.parent)
+    with tempfile.TemporaryDirectory(prefix="labkit-home-") as home:
+        execute(notebook, path.parent, Path(home))
     normalise(notebook)
     after: str = nbformat.writes(notebook).rstrip("\n") + "\n"  # type: ignore[no-untyped-call]
     path.write_text(after)
     return after != before
 
 
-def execute(notebook: Any, directory: Path) -> None:
-    """Runs a notebook in ``directory``, with workspaces that nobody else sees."""
+def execute(notebook: Any, directory: Path, home: Path) -> None:
+    """Runs a notebook in ``directory``, in a new kernel that has its workspaces below ``home``."""
     from nbclient import NotebookClient
 
-    with tempfile.TemporaryDirectory(prefix="labkit-home-") as home:
-        client = NotebookClient(
-            notebook,
-            timeout=_CELL_SECONDS,
-            record_timing=False,
-            store_widget_state=False,
-            resources={"metadata": {"path": str(directory)}},
-        )
-        client.execute(env={**os.environ, "LABKIT_HOME": home})
+    client = NotebookClient(
+        notebook,
+        timeout=_CELL_SECONDS,
+        record_timing=False,
+        store_widget_state=False,
+        resources={"metadata": {"path": str(directory)}},
+    )
+    client.execute(env={**os.environ, "LABKIT_HOME": str(home)})
 
 
 def normalise(notebook: Any) -> None:

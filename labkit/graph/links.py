@@ -35,7 +35,7 @@ VERBS: Final[Mapping[str, str]] = {
     "provisioned": "provisioned",
     "knows": "knows",
 }
-BROKEN_VERBS: Final[Mapping[str, str]] = {"signed": "link missing", "provisioned": "refused"}
+BROKEN_VERBS: Final[Mapping[str, str]] = {"signed": "not shown", "provisioned": "refused"}
 
 
 @dataclass(frozen=True, slots=True)

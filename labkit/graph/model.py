@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _FAULTS: Final[Mapping[str, StateKey]] = {
+    verdict.ISSUER: "untrusted issuer",
     verdict.SIGNATURE: "tampered",
     verdict.ANCHOR: "untrusted issuer",
 }

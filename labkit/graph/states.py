@@ -80,7 +80,7 @@ def _states(*states: State) -> Mapping[str, State]:
 
 
 STATES: Final[Mapping[str, State]] = _states(
-    State("trusted", "its chain ends at a trusted root", GREEN, "M3 8.5 6.5 12 13 4.5", ""),
+    State("trusted", "DPS counts on it", GREEN, "M3 8.5 6.5 12 13 4.5", ""),
     State(
         "verified", "possession of its key is proven", BLUE, _SHIELD + "M5.3 8l2 2 3.4-4", "24 3"
     ),
@@ -89,7 +89,7 @@ STATES: Final[Mapping[str, State]] = _states(
     State("expired", "its last day is over", PURPLE, _CIRCLE + "M8 4.6V8l2.6 1.8", "10 3 2 3"),
     State("not yet valid", "its first day is still to come", ORANGE, _CALENDAR, "2 3"),
     State("tampered", "its signature does not match", VERMILLION, _BOLT, "12 4 4 4"),
-    State("untrusted issuer", "its signer is not trusted", VERMILLION, "M4 4l8 8M12 4l-8 8", "6 6"),
+    State("untrusted issuer", "its signer is not known", VERMILLION, "M4 4l8 8M12 4l-8 8", "6 6"),
     State("disabled", "switched off, may come back", GREY, _CIRCLE + "M3.7 3.7l8.6 8.6", "5 3"),
     State("removed", "taken away", GREY, _BIN, "1 4"),
     State("unknown", "not checked yet", SKY, _QUESTION, "4 2 1 2"),

@@ -119,7 +119,7 @@ class _Teller:
         said = _VERBS[edge.kind].format(label)
         if self.board.nodes[edge.target].kind == "hub":
             said = said.replace("provisioned as", "provisioned to")
-        return f"{said}, but that link is broken" if edge.broken and not fold else said
+        return f"{said}, but its own certificate was not shown" if edge.broken and not fold else said
 
 
 def _listed(names: list[str]) -> str:

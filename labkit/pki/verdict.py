@@ -15,8 +15,8 @@ Revocation lists are not consulted, because the services that this lab emulates 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -38,29 +38,56 @@ VALIDITY = "the lab's clock is within its validity"
 IS_CA = "its issuer may sign certificates"
 PATH_LENGTH = "its issuer allows this many CAs below it"
 PURPOSE = "it may be used for client authentication"
+VERSION = "it is a certificate of version 3"
 LENGTH = "the chain is no longer than any real one"
 READABLE = "its extensions can be read"
+USAGE = "its key may sign a TLS handshake"
 LEAF = "it is a device's certificate and not a CA's"
 ANCHOR = "it is a CA that is trusted"
 VERIFIER = "the path validation of RFC 5280 accepts the chain"
 
 _RFC = "RFC 5280, section 6.1"
 
-
 LONGEST = 16
 """Certificates that are looked at; a longer chain is refused unread, for its checking could
 take for ever."""
 
 
-@dataclass(frozen=True, slots=True)
 class Verdict:
-    """``path`` runs from the leaf to the anchor when accepted, else as far as it could be built.
-    ``missing`` is the name of the certificate that nobody presented, where that is the fault."""
+    """The decision, and its explanation once it is asked for: that costs more than the decision."""
 
-    accepted: bool
-    checks: tuple[Check, ...]
-    path: tuple[x509.Certificate, ...]
-    missing: x509.Name | None = None
+    def __init__(
+        self,
+        presented: Sequence[x509.Certificate],
+        anchors: Sequence[x509.Certificate],
+        at: datetime,
+        path: Sequence[x509.Certificate],
+        refusal: str,
+    ) -> None:
+        self._presented, self._anchors, self._at = presented, anchors, at
+        self.accepted = not refusal
+        self.path = tuple(path)
+        self._refusal = refusal
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Every check in order. One of them failed exactly when the chain was not accepted."""
+        return self._explained[0]
+
+    @property
+    def missing(self) -> x509.Name | None:
+        """The name of the certificate that nobody presented, where that is the fault."""
+        return self._explained[1]
+
+    @cached_property
+    def _explained(self) -> tuple[tuple[Check, ...], x509.Name | None]:
+        if len(self._presented) > LONGEST:
+            return (_too_long(self._presented),), None
+        checks, missing = _explain(self._presented, self._anchors, self._at, self.path)
+        if self._refusal and first_failure(checks) is None:
+            about, cure = chain.subject(self._presented[0]), "issue the chain anew"
+            checks.append(failed(VERIFIER, about, self._refusal, cure, source=_RFC))
+        return tuple(checks), missing
 
 
 def judge(
@@ -68,17 +95,21 @@ def judge(
 ) -> Verdict:
     """Judges a client's chain, leaf first, at a moment, against the CAs that are trusted.
 
-    ``presented`` must hold the leaf at least. Never raises for a bad chain.
+    ``presented`` must hold the leaf at least. Never raises for a bad chain. The verdict's
+    ``path`` runs from the leaf to the anchor that was found; it is empty for a refused chain.
     """
-    if len(presented) > LONGEST:
-        return Verdict(False, (_too_long(presented),), tuple(presented[:1]))
     moment = at.astimezone(UTC).replace(microsecond=0)  # what a certificate can express
-    accepted, refusal = _verify(presented, anchors, moment)
-    checks, path, missing = _explain(presented, anchors, moment, accepted)
-    if refusal and first_failure(checks) is None:
-        about = chain.subject(presented[0])
-        checks.append(failed(VERIFIER, about, refusal, "issue the chain anew", source=_RFC))
-    return Verdict(not refusal, tuple(checks), tuple(path), missing)
+    if len(presented) > LONGEST:
+        return Verdict(presented, anchors, moment, (), f"more than {LONGEST} certificates")
+    path, refusal = _verify(presented, anchors, moment)
+    return Verdict(presented, anchors, moment, path, refusal)
+
+
+def may_issue(certificate: x509.Certificate, at: datetime) -> bool:
+    """Whether it is a CA that may sign certificates, and valid at this moment."""
+    moment = at.astimezone(UTC).replace(microsecond=0)
+    sound = not chain.fault(certificate) and chain.is_ca(certificate)
+    return sound and _has_key_cert_sign(certificate) and _is_valid(certificate, moment)
 
 
 def _verify(
@@ -106,6 +137,7 @@ def _leaf_policy() -> ExtensionPolicy:
         ExtensionPolicy.permit_all()
         .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _allows_client_auth)
         .may_be_present(x509.BasicConstraints, Criticality.AGNOSTIC, _is_no_ca)
+        .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _may_shake_hands)
     )
 
 
@@ -130,6 +162,11 @@ def _is_no_ca(_: Policy, __: x509.Certificate, constraints: x509.BasicConstraint
         raise ValueError("a CA certificate in the place of a device's")
 
 
+def _may_shake_hands(_: Policy, __: x509.Certificate, usage: x509.KeyUsage | None) -> None:
+    if usage is not None and not usage.digital_signature:
+        raise ValueError("a key usage without digitalSignature")
+
+
 def _may_sign(_: Policy, __: x509.Certificate, usage: x509.KeyUsage | None) -> None:
     if usage is not None and not usage.key_cert_sign:
         raise ValueError("a CA without keyCertSign")
@@ -140,27 +177,27 @@ def _explain(
     anchors: Sequence[x509.Certificate],
     at: datetime,
     accepted: Sequence[x509.Certificate],
-) -> tuple[list[Check], list[x509.Certificate], x509.Name | None]:
+) -> tuple[list[Check], x509.Name | None]:
     """Walks up the path that was accepted; where none was, up the one that leads furthest."""
     leaf = presented[0]
     path = [leaf]
     if (unreadable := _unreadable(leaf)) is not None:
-        return [unreadable], path, None
-    checks = [*_check_leaf(leaf), _validity(leaf, at)]
+        return [unreadable], None
+    checks = [_version(leaf), *_check_leaf(leaf), _validity(leaf, at)]
     pool = accepted or (*anchors, *presented)
     while path[-1] not in anchors:
         below = path[-1]
         issuer = _issuer_of(below, pool, path, at)
         if issuer is None:
             checks.append(_unknown_issuer(below))
-            return checks, path, None if chain.is_self_signed(below) else below.issuer
+            return checks, None if chain.is_self_signed(below) else below.issuer
         if (unreadable := _unreadable(issuer)) is not None:
-            return [*checks, unreadable], path, None
-        checks += _check_link(below, issuer, cas_below=_cas_in(path))
+            return [*checks, unreadable], None
+        checks += [_version(issuer), *_check_link(below, issuer, cas_below=_cas_in(path))]
         checks.append(_validity(issuer, at))
         path.append(issuer)
     checks.append(passed(ANCHOR, chain.subject(path[-1]), "it is one of the trusted CAs"))
-    return checks, path, None
+    return checks, None
 
 
 def _cas_in(path: Sequence[x509.Certificate]) -> int:
@@ -182,6 +219,20 @@ def _unreadable(certificate: x509.Certificate) -> Check | None:
     return failed(READABLE, about, problem, cure, source="RFC 5280, section 4")
 
 
+def _version(certificate: x509.Certificate) -> Check:
+    about = chain.subject(certificate)
+    if certificate.version is x509.Version.v3:
+        return passed(VERSION, about, "it is of version 3")
+    return failed(
+        VERSION,
+        about,
+        "it is of version 1, which has no extensions: nothing says what it may be used for",
+        "issue it again with extensions: openssl x509 -req makes version 1 unless -extfile names "
+        "some, such as basicConstraints=CA:FALSE",
+        source="RFC 5280, section 4.1.2.1",
+    )
+
+
 def _check_leaf(leaf: x509.Certificate) -> list[Check]:
     about = chain.subject(leaf)
     if chain.is_ca(leaf):
@@ -191,10 +242,28 @@ def _check_leaf(leaf: x509.Certificate) -> list[Check]:
                 about,
                 "its basic constraints say CA:TRUE",
                 "present the device's own certificate first, and the CAs behind it",
+                "issue the device's certificate with CA:FALSE: openssl req -x509 makes a CA "
+                "unless it is told otherwise",
                 source="RFC 5280, section 4.2.1.9",
             )
         ]
-    return [passed(LEAF, about, "it is no CA"), _purpose(leaf, about)]
+    return [passed(LEAF, about, "it is no CA"), _usage(leaf, about), _purpose(leaf, about)]
+
+
+def _usage(leaf: x509.Certificate, about: str) -> Check:
+    try:
+        usage = leaf.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return passed(USAGE, about, "it names no key usage, so any is allowed")
+    if usage.digital_signature:
+        return passed(USAGE, about, "its key usage names digitalSignature")
+    return failed(
+        USAGE,
+        about,
+        "its key usage does not name digitalSignature",
+        "issue it again with digitalSignature, or without any key usage",
+        source="RFC 5280, section 4.2.1.3",
+    )
 
 
 def _purpose(certificate: x509.Certificate, about: str) -> Check:

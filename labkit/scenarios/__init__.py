@@ -34,8 +34,8 @@ def check(name: str, answer: object) -> Report:
         raise NotFound(f"There is no exercise {name!r}", found=", ".join(sorted(_EXERCISES)))
     exercise = _EXERCISES[name]
     lab = Lab.open(exercise.workspace)
-    report = Report(name, exercise.cases(lab, answer))
-    note(lab.path, "exercise", name, report.done, len(report.rows))
+    report = Report(name, answer, exercise.cases(lab, answer))
+    note(lab.path, "exercise", name, report.done, len(report.cases))
     return report
 
 

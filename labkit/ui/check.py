@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
-_DONE, _OPEN = "✓", "○"
+_DONE, _OPEN, _WAITS = "✓", "○", "·"
+_LONGEST_ANSWER = 80
 _GREEN, _AMBER = "#007a58", "#8a5a00"
 
 
@@ -21,31 +23,37 @@ class Case:
 
 
 class Report:
-    """The outcome of an exercise, case by case."""
+    """The outcome of an exercise, case by case.
 
-    def __init__(self, name: str, cases: Iterable[Case]) -> None:
-        self.name = name
-        self.rows = [(_holds(case.test), case.what, case.hint) for case in cases]
+    Cases build on one another: after the first that does not hold the rest wait, and only that
+    one shows its hint.
+    """
+
+    def __init__(self, name: str, answer: object, cases: Iterable[Case]) -> None:
+        self.name, self._answer = name, answer
+        self.cases = list(cases)
+        held = takewhile(lambda case: _holds(case.test), self.cases)
+        self.done = sum(1 for _ in held)
+        """How many cases hold, before the first that does not."""
 
     @property
     def solved(self) -> bool:
-        return all(ok for ok, _, _ in self.rows)
-
-    @property
-    def done(self) -> int:
-        """How many cases hold."""
-        return sum(ok for ok, _, _ in self.rows)
+        return self.done == len(self.cases)
 
     @property
     def headline(self) -> str:
         state = "solved" if self.solved else "not yet"
-        return f"{self.name}: {self.done} of {len(self.rows)}, {state}"
+        return f"{self.name}: {self.done} of {len(self.cases)}, {state}"
 
-    def _lines(self) -> list[str]:
-        return [
-            f"{_DONE if ok else _OPEN} {what}{'' if ok else f' → {hint}'}"
-            for ok, what, hint in self.rows
-        ]
+    def _lines(self) -> Iterator[str]:
+        for place, case in enumerate(self.cases):
+            if place < self.done:
+                yield f"{_DONE} {case.what}"
+            elif place == self.done:
+                yield f"{_OPEN} {case.what}"
+                yield f"   You handed in {_in_words(self._answer)}. Hint: {case.hint}"
+            else:
+                yield f"{_WAITS} {case.what}"
 
     def __str__(self) -> str:
         return "\n".join([self.headline, *self._lines()])
@@ -60,6 +68,16 @@ class Report:
             "text/html": f'<div role="status" style="border-left:4px solid {colour};'
             f'padding:4px 10px"><b>{html.escape(self.headline)}</b><br>{lines}</div>',
         }
+
+
+def _in_words(answer: object) -> str:
+    if answer is ...:
+        return "nothing yet"
+    try:
+        shown = repr(answer)
+    except Exception:
+        shown = f"a {type(answer).__name__}"
+    return shown if len(shown) <= _LONGEST_ANSWER else f"{shown[:_LONGEST_ANSWER]}…"
 
 
 def _holds(test: Callable[[], object]) -> bool:

@@ -25,6 +25,8 @@ GLOBAL_ENDPOINT = "global.azure-devices-provisioning.net"
 SERVICE_ENDPOINT = "lab-dps.azure-devices-provisioning.net"
 
 _START_SECONDS = 10.0
+_GOODBYE_SECONDS = 1.0
+_ROUND_SECONDS = 0.01
 
 
 class Listener:
@@ -106,14 +108,19 @@ class Listener:
 
     def _link(self, application: Callable[[Link], Application]) -> Callable[[], Link]:
         context: SSL.Context = self._context
-        return lambda: Link(context, application, self._events, self._links)
+        failed = self._cloud.handshake_failed
+        return lambda: Link(context, application, self._events, self._links, failed)
 
     async def _stop(self) -> None:
+        """Returns when every application knows that its connection is gone."""
         for server in self._servers:
             server.close()
-        for link in list(self._links):
-            link.close()
-        await asyncio.sleep(0)  # lets the sockets' closing run
+        await asyncio.sleep(0)  # whoever was just let in becomes a link
+        end = self._loop.time() + _GOODBYE_SECONDS
+        while self._links:
+            for link in list(self._links):
+                link.close() if self._loop.time() < end else link.abort()
+            await asyncio.sleep(_ROUND_SECONDS)
 
     def _release(self) -> None:
         for bound, _ in self._bound:

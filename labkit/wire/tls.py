@@ -7,12 +7,14 @@ OpenSSL still checks *possession*: a stolen certificate with another key does no
 
     socket ── bytes ──> Link ── bytes in clear ──> Application (MQTT, HTTP)
                          │ presented chain
-                         └ deadlines: handshake, then whatever the application sets
+                         │ is_full: the client reads too slowly, take nothing more from it
+                         └ deadlines: handshake, then whatever the application sets, goodbye
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -26,8 +28,12 @@ from labkit.events import Events
 from labkit.pki.chain import subject
 
 HANDSHAKE_SECONDS = 10.0
-LARGEST_BACKLOG = 4 * 1024 * 1024
-"""Bytes that may wait for a client that does not read; then it is cut off."""
+HIGH_WATER = 256 * 1024
+"""Bytes that may wait for a client before no more is taken from it; a quarter lets it go on."""
+STALL_SECONDS = 30.0
+"""How long a client may leave what waits for it unread; then it is cut off."""
+GOODBYE_SECONDS = 5.0
+"""How long a closed connection may take to deliver its last bytes; then it is cut off."""
 
 _log = logging.getLogger(__name__)
 _READ = 64 * 1024
@@ -42,7 +48,15 @@ class Application(Protocol):
 
     def received(self, data: bytes) -> None: ...
 
+    def resumed(self) -> None:
+        """The link was full and is no more: goes on with what was received meanwhile."""
+        ...
+
     def closed(self) -> None: ...
+
+
+HandshakeFailed = Callable[[str, Presented], None]
+"""Told OpenSSL's reason, and what the client had shown by then."""
 
 
 def server_context(
@@ -71,13 +85,16 @@ class Link(asyncio.Protocol):
         application: Callable[[Link], Application],
         events: Events,
         opened: set[Link],
+        handshake_failed: HandshakeFailed = lambda *_: None,
     ) -> None:
         self._tls = SSL.Connection(context, None)
         self._tls.set_accept_state()
         self._make_application, self._events, self._opened = application, events, opened
+        self._handshake_failed = handshake_failed
         self._application: Application | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._closing = False
+        self._patience: asyncio.TimerHandle | None = None
+        self._closing = self._full = False
         self.presented = Presented()
         self.peer = ""
 
@@ -86,6 +103,7 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._socket = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER)
         self.peer = str((transport.get_extra_info("peername") or ("",))[0])
         self._opened.add(self)
         self.expect_within(HANDSHAKE_SECONDS, "the TLS handshake")
@@ -101,12 +119,41 @@ class Link(asyncio.Protocol):
         except Exception as error:  # a certificate that OpenSSL takes and nobody else can read
             self._give_up(error)
 
+    def eof_received(self) -> None:
+        """Without our own close, the transport would wait for its buffer for ever."""
+        self.close()
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly. What it still sends stays in its own socket."""
+        self._full = True
+        self._socket.pause_reading()
+        loop = asyncio.get_running_loop()
+        self._patience = loop.call_later(STALL_SECONDS, self._cut_off)
+
+    def resume_writing(self) -> None:
+        self._full = False
+        _cancel(self._patience)
+        if self._closing:
+            return
+        self._socket.resume_reading()
+        try:
+            if self._application is not None:
+                self._application.resumed()
+                self._deliver()
+        except SSL.Error as error:
+            self._fail(error)
+        except Exception as error:
+            self._give_up(error)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
-        self._opened.discard(self)
         self._stop_waiting()
-        if self._application is not None:
-            self._application.closed()
+        _cancel(self._patience)
+        try:
+            if self._application is not None:
+                self._application.closed()
+        finally:
+            self._opened.discard(self)
 
     # ---- the application's side
 
@@ -114,30 +161,35 @@ class Link(asyncio.Protocol):
     def is_closing(self) -> bool:
         return self._closing
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits for the client that it should be given no more to do."""
+        return self._full
+
     def send(self, data: bytes) -> None:
         if self._closing or not data:
             return
         self._tls.sendall(data)
         self._flush()
-        if self._socket.get_write_buffer_size() > LARGEST_BACKLOG:
-            self._record("slow", "a client does not read what it is sent: cut off")
-            self._socket.abort()
 
     def close(self) -> None:
-        """Says goodbye in TLS and closes the socket, once what was sent is out."""
+        """Says goodbye in TLS and closes the socket, once what was sent is out, or time is."""
         if self._closing:
             return
-        self._closing = True
-        self._stop_waiting()
         if self._application is not None:
-            self._tls.shutdown()
-        self._flush()
-        self._socket.close()
+            with contextlib.suppress(SSL.Error):  # what is broken needs no goodbye
+                self._tls.shutdown()
+        self._leave()
 
-    def expect_within(self, seconds: float | None, what: str) -> None:
-        """Closes the link unless it is called again within ``seconds``; None waits for ever."""
-        self._stop_waiting()
-        if seconds is not None:
+    def abort(self) -> None:
+        """Ends the connection now; what was not sent by now never is."""
+        self._closing = True
+        self._socket.abort()
+
+    def expect_within(self, seconds: float, what: str) -> None:
+        """Closes the link unless it is called again within ``seconds``."""
+        if not self._closing:
+            self._stop_waiting()
             loop = asyncio.get_running_loop()
             self._deadline = loop.call_later(seconds, self._too_late, what, seconds)
 
@@ -176,7 +228,7 @@ class Link(asyncio.Protocol):
 
     def _deliver(self) -> None:
         assert self._application is not None
-        while not self._closing:
+        while not self._closing and not self._full:
             try:
                 data = self._tls.recv(_READ)
             except SSL.WantReadError:
@@ -212,23 +264,45 @@ class Link(asyncio.Protocol):
             self._record("failed", f"TLS failed: {reason}")
         else:
             self._record("handshake failed", f"no TLS from {self.peer}: {_in_words(reason)}")
+            self._handshake_failed(reason, self._shown())
             if reason == "http request":
                 self._socket.write(_PLAIN_HTTP)
+        self._leave()
+
+    def _shown(self) -> Presented:
+        """What a client had shown when its handshake failed, if that can be read."""
+        try:
+            return Presented(self._chain(), self.peer)
+        except Exception:  # anything may have been sent
+            return Presented((), self.peer)
+
+    def _leave(self) -> None:
+        """A client that reads no more would keep the socket, and all behind it, for ever."""
+        self._stop_waiting()
         self._flush()
         self._closing = True
         self._socket.close()
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(GOODBYE_SECONDS, self._socket.abort)
+
+    def _cut_off(self) -> None:
+        self._record("slow", "a client does not read what it is sent: cut off")
+        self.abort()
 
     def _too_late(self, what: str, seconds: float) -> None:
         self._record("silent", f"closed a client that was silent: {what} took over {seconds:g} s")
         self.close()
 
     def _stop_waiting(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        _cancel(self._deadline)
 
     def _record(self, kind: str, text: str, **details: Any) -> None:
         self._events.record("tls", kind, text, peer=self.peer, **details)
+
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
 
 
 _KNOWN = {

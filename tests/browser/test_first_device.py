@@ -21,7 +21,7 @@ def test_the_story_runs_and_can_be_seen(notebook: Notebook) -> None:
     assert pictures.evaluate_all(LOADED)
     assert page.get_by_text("401 401002: CA certificate not found.").count() == 1
     assert page.get_by_text("let the device send CN=Technician-Z CA too").count() == 1
-    assert page.get_by_text("second-widget: 0 of 5, not yet").is_visible()
+    assert page.get_by_text("second-widget: 0 of 6, not yet").is_visible()
     for number in range(pictures.count()):
         pictures.nth(number).scroll_into_view_if_needed()
         notebook.screenshot(f"first-device-picture-{number + 1}")
@@ -50,7 +50,7 @@ def test_a_trainee_who_solves_the_exercise_is_told_so(notebook: Notebook) -> Non
         'second.connect().send({"temperature": 19.0})'
     )
     notebook.run_all()
-    assert page.get_by_text("second-widget: 5 of 5, solved").is_visible()
+    assert page.get_by_text("second-widget: 6 of 6, solved").is_visible()
 
 
 def test_a_mistake_is_told_in_words_and_not_as_a_traceback(notebook: Notebook) -> None:

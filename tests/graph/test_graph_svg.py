@@ -152,7 +152,7 @@ def test_a_shortened_name_is_whole_in_its_title() -> None:
 def test_missing_certificates_are_marked_where_they_are_and_where_they_lack() -> None:
     svg = Picture.of(leaf_only()).svg
     assert svg.count('class="t-missing"') == 5  # two cards, two slips in the envelope, the legend
-    assert "link missing" in svg
+    assert "not shown" in svg
     assert "sends 1 of 3" in svg
     assert "stops here" in svg
     assert 't-missing"' not in Picture.of(provisioned()).svg

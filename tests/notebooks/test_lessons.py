@@ -60,28 +60,49 @@ def test_exercises_are_committed_unsolved(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SOLUTIONS)
-def test_the_reference_solution_is_accepted(name: str) -> None:
+def test_the_reference_solution_is_accepted(name: str, tmp_path: Path) -> None:
     notebook = load(name)
     for cell in notebook.cells:
         for tag in cell.metadata.get("tags", []):
             cell.source = SOLUTIONS[name].get(tag, cell.source)
-    execute(notebook, FOLDER)
+    execute(notebook, FOLDER, tmp_path)
     reports = outputs_of(notebook, "check(")
     assert reports
     assert all("solved" in report for report in reports), reports
 
 
 @pytest.mark.parametrize("name", SOLUTIONS)
-def test_running_all_cells_twice_in_one_kernel_makes_nothing_twice(name: str) -> None:
+def test_running_all_cells_twice_in_one_kernel_makes_nothing_twice(
+    name: str, tmp_path: Path
+) -> None:
     notebook = load(name)
     once = notebook.cells
     again = [nbformat.from_dict(cell) for cell in once]
     notebook.cells = [*once, new_code_cell(COUNTED), *again, new_code_cell(COUNTED)]
     normalise(notebook)
-    execute(notebook, FOLDER)
+    execute(notebook, FOLDER, tmp_path)
     first, second = outputs_of(notebook, "IssuedRow")
     assert first == second
     assert not any("Traceback" in text for text in outputs_of(notebook, ""))
+
+
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_running_each_cell_twice_in_a_row_is_harmless(name: str, tmp_path: Path) -> None:
+    notebook = load(name)
+    notebook.cells = [copy for cell in notebook.cells for copy in (cell, nbformat.from_dict(cell))]
+    normalise(notebook)
+    execute(notebook, FOLDER, tmp_path)
+
+
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_a_lesson_that_was_left_anywhere_can_be_run_again(name: str, tmp_path: Path) -> None:
+    """The kernel dies after the fault of *Break it* was made; a new one runs all cells."""
+    notebook = load(name)
+    broken = next(n for n, c in enumerate(notebook.cells) if c.source.startswith("## Break it"))
+    left = load(name)
+    left.cells = left.cells[: broken + 2]
+    execute(left, FOLDER, tmp_path)
+    execute(notebook, FOLDER, tmp_path)
 
 
 def test_a_refresh_changes_nothing_that_is_committed(tmp_path: Path) -> None:

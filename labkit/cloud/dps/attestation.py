@@ -16,6 +16,7 @@ from cryptography import x509
 
 from labkit import ids
 from labkit.cloud import codes
+from labkit.cloud.certificates import CaCertificates
 from labkit.cloud.dps.enrollment_groups import EnrollmentGroup, EnrollmentGroups
 from labkit.cloud.presented import Presented
 from labkit.errors import AzureError
@@ -32,9 +33,10 @@ _ATTESTATION = "Azure documentation, DPS concepts: X.509 certificate attestation
 
 @dataclass(frozen=True, slots=True)
 class Attested:
-    """The outcome: ``group`` and no ``refusal``, or a ``refusal`` as Azure words it."""
+    """The outcome: ``group`` and nothing else, or a ``refusal`` as Azure words it and the
+    ``checks`` that explain it."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[Check, ...] = ()
     refusal: AzureError | None = None
     group: EnrollmentGroup | None = None
 
@@ -42,7 +44,7 @@ class Attested:
 def attest(
     registration_id: str,
     presented: Presented,
-    verified: Sequence[x509.Certificate],
+    certificates: CaCertificates,
     groups: EnrollmentGroups,
     at: datetime,
 ) -> Attested:
@@ -51,13 +53,51 @@ def attest(
     leaf = presented.leaf
     if leaf is None or first_failure(checks):
         return _stop(checks, codes.UNAUTHORIZED)
+    verified = certificates.verified()
     found = verdict.judge(presented.chain, verified, at)
-    checks += [_in_azure_words(check, found) for check in found.checks]
     if not found.accepted:
+        checks += [_in_azure_words(check, found, certificates) for check in found.checks]
         return _stop(checks, _refusal_for(checks))
-    about = chain.subject(leaf)
-    beyond = chain.climb(found.path[-1], [*presented.chain, *verified])[1:]
-    return _entry(checks, about, [*found.path, *beyond], groups)
+    path = [*found.path, *_beyond(found.path[-1], presented, verified, at)]
+    group = groups.deciding(path)
+    if group is not None and group.enabled:
+        return Attested(group=group)
+    checks += [*found.checks, *_entry(path, group)]
+    return _stop(checks, codes.UNAUTHORIZED)
+
+
+def _beyond(
+    anchor: x509.Certificate,
+    presented: Presented,
+    verified: Sequence[x509.Certificate],
+    at: datetime,
+) -> list[x509.Certificate]:
+    """The verifier stops at the first CA that is trusted; a group may name one above it. What
+    lies above counts as far as a verified CA vouches for it, through CAs that may sign now."""
+    pool = [ca for ca in (*verified, *presented.chain) if verdict.may_issue(ca, at)]
+    above = chain.climb(anchor, pool)[1:]
+    vouched = [place for place, ca in enumerate(above, 1) if ca in verified]
+    return above[: max(vouched, default=0)]
+
+
+def _entry(path: Sequence[x509.Certificate], group: EnrollmentGroup | None) -> list[Check]:
+    """Why no enrollment admits a chain that is sound."""
+    about = chain.subject(path[0])
+    if group is None:
+        why = f"no enrollment names any of {chain.names(path)}"
+        cure = f"create an enrollment group for one of its CAs: {chain.names(path[1:])}"
+        return [failed(ENTRY, about, why, cure, source=_ATTESTATION)]
+    signing = chain.subject(group.certificate)
+    return [
+        passed(ENTRY, signing, f"enrollment group {group.id!r} names it and decides"),
+        failed(
+            ENABLED,
+            group.id,
+            f"enrollment group {group.id!r} is disabled",
+            "enable it, or enroll the device on its own",
+            source=_ATTESTATION,
+        ),
+    ]
 
 
 def own_certificate(registration_id: str, presented: Presented) -> list[Check]:
@@ -69,40 +109,6 @@ def own_certificate(registration_id: str, presented: Presented) -> list[Check]:
         passed(POSSESSION, about, "it signed the TLS handshake with that key (CertificateVerify)"),
         _registration_id(registration_id, presented.leaf, about),
     ]
-
-
-def _entry(
-    checks: list[Check], about: str, path: list[x509.Certificate], groups: EnrollmentGroups
-) -> Attested:
-    group = groups.deciding(path)
-    if group is None:
-        names = chain.names(path)
-        checks.append(
-            failed(
-                ENTRY,
-                about,
-                f"no enrollment names any of {names}",
-                f"create an enrollment group for one of the CAs of this chain: "
-                f"{chain.names(path[1:])}",
-                source=_ATTESTATION,
-            )
-        )
-        return _stop(checks, codes.UNAUTHORIZED)
-    signing = chain.subject(group.certificate)
-    checks.append(passed(ENTRY, signing, f"enrollment group {group.id!r} names it and decides"))
-    if not group.enabled:
-        checks.append(
-            failed(
-                ENABLED,
-                group.id,
-                f"enrollment group {group.id!r} is disabled",
-                "enable it, or enroll the device on its own",
-                source=_ATTESTATION,
-            )
-        )
-        return _stop(checks, codes.UNAUTHORIZED)
-    checks.append(passed(ENABLED, group.id, f"enrollment group {group.id!r} is enabled"))
-    return Attested(tuple(checks), group=group)
 
 
 def _stop(checks: list[Check], refusal: AzureError) -> Attested:
@@ -138,23 +144,35 @@ def _registration_id(registration_id: str, leaf: x509.Certificate, about: str) -
     )
 
 
-def _in_azure_words(check: Check, found: verdict.Verdict) -> Check:
+def _in_azure_words(check: Check, found: verdict.Verdict, certificates: CaCertificates) -> Check:
     """The verdict knows nothing of Azure; here are the cures that a trainee can carry out."""
     if not check.failed:
         return check
+    if check.name == verdict.VALIDITY:
+        cures = (*check.cures, "or move the lab's clock: lab.clock, labkit clock reset")
+        return replace(check, cures=cures)
     if check.name == verdict.ISSUER and found.missing is not None:
-        return replace(check, cures=_missing(chain.title(found.missing)), source=_ATTESTATION)
+        cures = _missing(found.missing, certificates)
+        return replace(check, cures=cures, source=_ATTESTATION)
     if check.name == verdict.ANCHOR:
         cure = f"upload {check.about} to DPS and prove possession of its key"
         return replace(check, cures=(cure,), source=_ATTESTATION)
     return check
 
 
-def _missing(issuer: str) -> tuple[str, str]:
-    """Both are right (sdk-csharp #1010); the first keeps a single root in DPS."""
+def _missing(name: x509.Name, certificates: CaCertificates) -> tuple[str, ...]:
+    """Both ways are right (sdk-csharp #1010); the first keeps a single root in DPS."""
+    issuer = chain.title(name)
+    for entry in certificates:
+        if entry.certificate.subject == name and not entry.is_verified:
+            cure = (
+                f"prove possession of {issuer}: it is uploaded as {entry.name!r}, and counts "
+                "only when it is verified"
+            )
+            return (cure,)
     return (
-        f"let the device send {issuer} too: put the whole chain, its own certificate first, "
-        "into the device's certificate file",
+        f"let the device send {issuer} too, and whatever is between it and a CA that DPS trusts: "
+        "put the whole chain, its own certificate first, into the device's certificate file",
         f"upload {issuer} itself to DPS, prove possession of its key, and let an enrollment "
         "group name it: then it need not be sent",
     )

@@ -82,6 +82,23 @@ class EnrollmentGroups:
             raise NotFound(f"There is no enrollment group {group_id!r}", found=f"groups: {known}")
         return found
 
+    def enable(self, group_id: str) -> EnrollmentGroup:
+        """Admits its devices again. Raises NotFound."""
+        return self._switch(group_id, enabled=True)
+
+    def disable(self, group_id: str) -> EnrollmentGroup:
+        """Admits no device any more; hub identities stay as they are. Raises NotFound."""
+        return self._switch(group_id, enabled=False)
+
+    def _switch(self, group_id: str, *, enabled: bool) -> EnrollmentGroup:
+        key = self.get(group_id).key
+        with self._database.write() as session:
+            group = session.get_one(EnrollmentGroup, key)
+            group.enabled, group.etag, group.updated = enabled, new_etag(), self._clock.now()
+        state = "enabled" if enabled else "disabled"
+        self._events.record("dps", state, f"Enrollment group {group.id!r} was {state}")
+        return group
+
     def delete(self, group_id: str) -> None:
         """Takes the entry away; registrations and hub identities stay. Raises NotFound."""
         group = self.get(group_id)

@@ -121,7 +121,7 @@ class ProvisioningService:
         attested = attest(
             caller.registration_id,
             caller.presented,
-            self.certificates.verified(),
+            self.certificates,
             self.enrollment_groups,
             self._clock.now(),
         )

@@ -35,9 +35,11 @@ export class Inspector {
       "Click a node of the picture, or reach it with Tab and the arrow keys and press Enter: here it opens."));
   }
 
-  // Shows a node; `side` is where it must not stand when it floats over the picture.
-  async open(node, side) {
+  // Shows a node; `side` is where to stand when it floats over the picture, `back` leads to the
+  // list that it was picked from.
+  async open(node, side, back) {
     this.node = node;
+    this.back = back ?? null;
     const { inspection } = await this.ask({ do: "inspect", node });
     if (this.node !== node) return;
     this.place(side);
@@ -68,12 +70,18 @@ export class Inspector {
     this.body.replaceChildren(make("p", { class: "lk-soft" }, "At this step there is no such node."));
   }
 
+  wayBack() {
+    const back = this.back;
+    return back && make("p", {}, make("button", { type: "button", class: "lk-link", click: back }, "← back to the list"));
+  }
+
   show({ title, kind, state, meaning, facts, certificate }) {
     const identifiers = facts.filter(([, value]) => IDENTIFIER.test(value));
     const words = facts.filter(([, value]) => !IDENTIFIER.test(value));
     this.title.textContent = title;
     this.body.replaceChildren(
       make("p", { class: "lk-kind" }, kind),
+      this.wayBack() ?? "",
       make("p", { class: "lk-state" }, stateSign(state), make("span", { class: "lk-soft" }, ` ${meaning}`)),
       factTable(words),
       identifiers.length ? make("details", {}, make("summary", {}, "Numbers and fingerprints"), factTable(identifiers)) : "",

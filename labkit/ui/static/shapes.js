@@ -56,11 +56,10 @@ function prepareNode(node, marks) {
   const { w, h } = sizeOf(node);
   const looked = marks.look.some((mark) => mark.id === node.dataset.id);
   const failed = marks.failed === node.dataset.id;
-  const halo = { x: -5, y: -5, width: w + 10, height: h + 10, rx: h > 40 ? 11 : 6 };
   asButton(node);
   node.classList.toggle("looked", looked);
   node.classList.toggle("failed", failed);
-  node.prepend(draw("rect", { class: "pulse", ...halo }), draw("rect", { class: "halo", ...halo }));
+  node.prepend(...rings(w, h));
   if (failed) {
     node.append(badge(w, h));
     node.setAttribute("aria-label", `${node.getAttribute("aria-label")}, a check failed here`);
@@ -70,10 +69,17 @@ function prepareNode(node, marks) {
 function prepareFold(fold) {
   if (!fold.classList.contains("stack")) return;
   const { w, h } = sizeOf(fold);
-  const halo = { x: -5, y: -5, width: w + 10, height: h + 10, rx: 11 };
   asButton(fold);
-  fold.prepend(draw("rect", { class: "pulse", ...halo }), draw("rect", { class: "halo", ...halo }));
+  fold.prepend(...rings(w, h));
+  fold.dataset.parent = fold.dataset.id.split(" below ")[1];
   fold.setAttribute("aria-label", `${fold.getAttribute("aria-label")}. Opens a list`);
+}
+
+// What lights up around a node: once when it changes, and while it is marked or selected.
+function rings(w, h) {
+  const far = h > 40 ? 5 : 2;
+  const around = { x: -far, y: -far, width: w + 2 * far, height: h + 2 * far, rx: h > 40 ? 11 : 5 };
+  return ["pulse", "halo"].map((name) => draw("rect", { class: name, ...around }));
 }
 
 function asButton(part) {
@@ -84,7 +90,10 @@ function asButton(part) {
 
 function badge(w, h) {
   const cross = draw("path", { d: CROSS, transform: "translate(14,10)" });
-  if (h < 40) return draw("g", { class: "badge", transform: `translate(${w - 14},-10)` }, draw("circle", { cx: 14, cy: 10, r: 9 }), cross);
+  if (h < 40) {
+    const spot = draw("circle", { cx: 14, cy: 10, r: 9 });
+    return draw("g", { class: "badge", transform: `translate(${w - 14},-10)` }, spot, cross);
+  }
   const words = draw("text", { x: 26, y: 14 }, "check failed here");
   const pill = draw("rect", { width: 146, height: 20, rx: 10 });
   return draw("g", { class: "badge", transform: "translate(8,-13)" }, pill, cross, words);

@@ -19,13 +19,18 @@ export class Stage {
     const report = this.board.update(svg, marks);
     if (!first) this.board.say([lead, ...changes(report)].join(" "));
     const { node } = this.inspector;
-    if (node && node !== this.inspector.stack) this.inspector.open(node);
+    if (node && node !== this.inspector.stack) this.inspector.open(node, "", this.inspector.back);
   }
 
   selected(id, node) {
     if (!id) this.inspector.clear();
-    else if (node.classList.contains("stack")) this.inspector.openStack(id, sideFor(node, this.board.svg), (member) => this.inspector.open(member));
+    else if (node.classList.contains("stack")) this.openStack(id, sideFor(node, this.board.svg));
     else this.inspector.open(id, sideFor(node, this.board.svg));
+  }
+
+  openStack(id, side) {
+    const back = () => this.openStack(id, side);
+    this.inspector.openStack(id, side, (member) => this.inspector.open(member, side, back));
   }
 
   // Selects a node and brings it into view.

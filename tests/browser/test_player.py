@@ -1,0 +1,374 @@
+"""The player in a real JupyterLab: what a trainee presses, sees and hears.
+
+One JupyterLab page serves the module; each test begins with Reset, or asks for a step.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from conftest import JupyterLab, Notebook
+from playwright.sync_api import Browser, Locator, Page, expect
+
+STORY = """
+from labkit.ui.player import Player
+from labkit.scenarios.first_device import STORY
+
+player = Player(STORY)
+player
+"""
+WIDGET = "device smart-x-widget-001"
+TECHNICIAN = "ca Technician-Z/Technician-Z CA"
+CLICK_TO_TEXT_MS = 300
+
+CLICK_TO_TEXT = """async () => {
+    const player = document.querySelector(".lk-player");
+    const shown = (title) => new Promise((done) => {
+        const look = () => player.querySelector(".lk-inspector h4").textContent === title
+            ? done() : requestAnimationFrame(look);
+        look();
+    });
+    const times = [];
+    for (const node of player.querySelectorAll(".node")) {
+        const began = performance.now();
+        node.dispatchEvent(new MouseEvent("click", { bubbles: true }));
+        await shown(node.querySelector(".name").textContent);
+        times.push(performance.now() - began);
+    }
+    return times;
+}"""
+AXE = """async () => {
+    const found = await axe.run(document.querySelector(".lk-player"),
+        { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] });
+    return found.violations.flatMap(({ id, nodes }) =>
+        nodes.map(({ html, failureSummary }) => `${id}: ${html}\\n${failureSummary}`));
+}"""
+IN_THE_KERNEL = """code => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel
+    .requestExecute({ code }).done.then(() => null)"""
+BREAK = "player.next = lambda: 1 / 0"
+SET_THEME = """theme => window.jupyterapp.commands.execute("apputils:change-theme", { theme })"""
+DARK, LIGHT = "JupyterLab Dark", "JupyterLab Light"
+HIDE_SIDEBAR = """() => window.jupyterapp.shell.collapseLeft()"""
+
+
+class OnScreen:
+    """The player as a trainee has it before them."""
+
+    def __init__(self, notebook: Notebook) -> None:
+        self.notebook, self.page = notebook, notebook.page
+        self.root = self.page.locator(".lk-player")
+
+    def button(self, name: str) -> Locator:
+        return self.root.get_by_role("button", name=name, exact=True)
+
+    def node(self, name: str) -> Locator:
+        return self.root.locator(f'.node[data-id="{name}"]')
+
+    @property
+    def inspector(self) -> Locator:
+        return self.root.get_by_role("region", name="Inspector", exact=True)
+
+    def at(self, step: int) -> None:
+        expect(self.root).to_have_attribute("data-step", str(step))
+        expect(self.root.locator(".lk-head")).not_to_have_attribute("aria-busy", "true")
+
+    def press(self, name: str, step: int) -> None:
+        self.button(name).click()
+        self.at(step)
+
+    def reset(self) -> None:
+        self.press("↺ Reset", 0)
+
+    def answer(self, option: str) -> None:
+        self.root.get_by_role("radio", name=option, exact=True).check()
+        expect(self.button("Next →")).to_be_enabled()
+
+    def go_to(self, step: int) -> None:
+        """What a cell does: player.go_to(step)."""
+        self.python(f"player.go_to({step})")
+        self.at(step)
+
+    def python(self, code: str) -> None:
+        """Runs a line in the notebook's kernel."""
+        self.page.evaluate(IN_THE_KERNEL, code)
+
+    def seen(self) -> dict[str, Any]:
+        """The picture, the table and the log, as they are on the screen."""
+        nodes = self.root.locator(".node").evaluate_all(
+            "all => all.map(n => [n.dataset.id, n.dataset.state, n.dataset.at, n.ariaLabel]).sort()"
+        )
+        return {
+            "nodes": nodes,
+            "links": self.root.locator(".layer-links > g:not(.leaving)").count(),
+            "states": self.root.locator(".lk-states").inner_text(),
+            "events": self.root.locator(".lk-events").inner_text(),
+            "told": self.root.locator(".lk-story").inner_text(),
+        }
+
+
+@pytest.fixture(scope="module")
+def opened(
+    browser: Browser, jupyterlab: JupyterLab, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OnScreen]:
+    """A notebook with nothing but the player in it, open for the whole module."""
+    page = browser.new_page(viewport={"width": 1440, "height": 1200}, reduced_motion="reduce")
+    notebook = Notebook(page, jupyterlab)
+    page.set_default_timeout(10_000)
+    notebook.open(written(tmp_path_factory.mktemp("player")))
+    notebook.run_all()
+    page.evaluate(HIDE_SIDEBAR)
+    shown = OnScreen(notebook)
+    shown.root.wait_for()
+    yield shown
+    page.close()
+    jupyterlab.forget()
+
+
+@pytest.fixture
+def player(opened: OnScreen, request: pytest.FixtureRequest) -> Iterator[OnScreen]:
+    yield opened
+    opened.notebook.screenshot(request.node.name)
+    troubles = list(opened.notebook.troubles)
+    opened.notebook.troubles.clear()
+    assert not troubles, "\n".join(troubles)
+
+
+def written(directory: Path) -> Path:
+    path = directory / "player.ipynb"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(STORY.strip())])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, path)
+    return path
+
+
+def test_next_takes_a_step_and_waits_for_a_prediction(player: OnScreen) -> None:
+    player.reset()
+    player.press("Next →", 1)
+    expect(
+        player.root.get_by_role("heading", name="Three parties sign one another")
+    ).to_be_visible()
+    expect(player.root.get_by_text("Step 1 of 10", exact=True)).to_be_visible()
+    expect(player.button("Next →")).to_be_disabled()
+    player.button("Next →").click(force=True)
+    expect(player.root.get_by_role("radio").first).to_be_focused()
+    player.at(1)
+    player.answer("three")
+    player.press("Next →", 2)
+    expect(player.button("Next →")).to_be_focused()
+    feedback = player.root.get_by_role("region", name="Your prediction")
+    expect(feedback).to_contain_text("✗ Not quite. You said: three. It is: four.")
+
+
+def test_a_right_prediction_is_told_beside_its_step(player: OnScreen) -> None:
+    player.reset()
+    player.press("Next →", 1)
+    player.answer("four")
+    player.press("Next →", 2)
+    expect(player.root.get_by_role("region", name="Your prediction")).to_contain_text(
+        "✓ Right: four"
+    )
+    player.press("Next →", 3)
+    expect(player.root.get_by_role("region", name="Your prediction")).to_have_count(0)
+    expect(player.root.get_by_role("group", name="Predict before you press Next")).to_be_visible()
+
+
+def test_back_shows_a_step_exactly_as_it_was_and_next_returns(player: OnScreen) -> None:
+    player.reset()
+    player.go_to(6)
+    expect(player.root.locator(".lk-events")).to_contain_text("was assigned to")
+    then = player.seen()
+    player.press("← Back", 5)
+    expect(player.node(f"identity contoso-hub/{WIDGET.split()[1]}")).to_have_count(0)
+    player.press("Next →", 6)
+    assert player.seen() == then
+    for step in range(7, 11):
+        player.go_to(step)
+    player.go_to(6)
+    assert player.seen() == then
+
+
+def test_reset_begins_again(player: OnScreen) -> None:
+    player.go_to(3)
+    player.reset()
+    expect(player.root.locator(".node")).to_have_count(1)
+    expect(player.root.get_by_text("Nothing has happened yet.")).to_be_visible()
+    expect(player.button("← Back")).to_be_disabled()
+
+
+def test_nodes_are_clicked_and_walked_through_with_the_arrows(player: OnScreen) -> None:
+    player.go_to(7)
+    page = player.page
+    player.node(TECHNICIAN).click()
+    expect(player.inspector).to_contain_text("CN=Technician-Z CA,O=Technician-Z")
+    expect(player.node(TECHNICIAN)).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("ArrowDown")
+    expect(player.node(WIDGET)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(player.inspector.get_by_role("heading")).to_have_text("smart-x-widget-001")
+    for _ in range(3):
+        page.keyboard.press("ArrowUp")
+    expect(player.node("ca Company-X/Company-X Root CA")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(player.node("entry company-x")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(player.root.locator('[aria-pressed="true"]')).to_have_count(0)
+    expect(player.root.locator('.node[tabindex="0"]')).to_have_count(1)
+
+
+def test_pointing_at_a_node_lights_up_its_way_to_the_root(player: OnScreen) -> None:
+    player.go_to(7)
+    player.node(WIDGET).hover()
+    lit = player.root.locator(".node.on-path").evaluate_all("all => all.map(n => n.dataset.kind)")
+    assert sorted(lit) == ["device", "intermediate-ca", "intermediate-ca", "root-ca"]
+    assert player.root.locator(".link.on-path").count() == 3
+    player.root.locator(".lk-head").hover()
+    expect(player.root.locator(".on-path")).to_have_count(0)
+
+
+def test_the_bytes_are_shown_on_demand(player: OnScreen) -> None:
+    player.go_to(7)
+    player.node(WIDGET).click()
+    player.inspector.get_by_role("button", name="PEM").click()
+    expect(player.inspector).to_contain_text("-----BEGIN CERTIFICATE-----")
+    player.inspector.get_by_role("button", name="openssl x509 -text").click()
+    expect(player.inspector).to_contain_text("Signature Algorithm")
+    player.inspector.get_by_role("button", name="Copy").click()
+    expect(player.inspector.get_by_role("button", name="Copied")).to_be_visible()
+    player.inspector.get_by_role("button", name="Close the inspector").click()
+    expect(player.node(WIDGET)).to_be_focused()
+
+
+def test_events_are_filtered_and_opened(player: OnScreen) -> None:
+    player.go_to(7)
+    log = player.root.get_by_role("region", name="Event log")
+    log.get_by_role("combobox").select_option("mqtt")
+    expect(log.locator("li").filter(has_text="supply chain")).to_have_count(0)
+    message = log.locator("li").filter(has_text="sends a message")
+    message.locator("summary").click()
+    expect(message).to_contain_text("devices/smart-x-widget-001/messages/events/")
+    expect(message.locator("pre")).to_contain_text('"temperature": 21.5')
+    log.get_by_role("combobox").select_option("")
+
+
+def test_a_refusal_is_explained_and_not_a_traceback(player: OnScreen) -> None:
+    player.reset()
+    player.go_to(8)
+    player.answer("it is refused")
+    player.press("Next →", 9)
+    root = player.root
+    expect(root.get_by_role("region", name="All that DPS says")).to_contain_text(
+        "401 401002: CA certificate not found."
+    )
+    why = root.get_by_role("region", name="Why it was refused")
+    outcomes = why.locator(".lk-check em").all_inner_texts()
+    assert outcomes == ["passed"] * 5 + ["failed"] + ["not reached"] * 2
+    expect(why).to_contain_text("let the device send CN=Technician-Z CA too")
+    expect(player.node(WIDGET).get_by_text("check failed here")).to_be_visible()
+    why.get_by_role("button", name="CN=smart-x-widget-001").click()
+    expect(player.inspector.get_by_role("heading")).to_have_text("smart-x-widget-001")
+    expect(root.get_by_text("Traceback")).to_have_count(0)
+
+
+def test_what_changed_is_announced(player: OnScreen) -> None:
+    player.go_to(2)
+    player.go_to(3)
+    said = player.root.locator(".lk-boardbox [role=status]")
+    expect(said).to_contain_text("Step 3 of 10. Company-X uploads its certificate.")
+    expect(said).to_contain_text("New: company-x, unverified.")
+
+
+def test_a_handler_that_fails_is_told_and_the_player_goes_on(player: OnScreen) -> None:
+    player.reset()
+    player.python(BREAK)
+    player.button("Next →").click()
+    alert = player.root.get_by_role("alert")
+    expect(alert).to_contain_text("ZeroDivisionError: division by zero")
+    player.python("del player.next")
+    player.press("Next →", 1)
+    expect(alert).to_be_empty()
+
+
+def test_typing_on_a_node_leaves_the_notebook_alone(player: OnScreen) -> None:
+    player.go_to(3)
+    cells = player.notebook.cells()
+    for place in (player.node(TECHNICIAN), player.button("Next →")):
+        place.focus()
+        for key in "bddx":
+            player.page.keyboard.press(key)
+    assert player.notebook.cells() == cells
+
+
+def test_from_a_click_to_its_text(player: OnScreen) -> None:
+    player.go_to(7)
+    times: list[float] = player.page.evaluate(CLICK_TO_TEXT)
+    assert statistics.median(times) <= CLICK_TO_TEXT_MS, times
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The text of axe-core, fetched with npm; it is a tool of this test and not of the lab."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("AXE NOT RUN: there is no npm")
+    home = tmp_path_factory.mktemp("axe")
+    install = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(home), "axe-core@4"]
+    quick = {**os.environ, "npm_config_fetch_retries": "0", "npm_config_fetch_timeout": "20000"}
+    done = subprocess.run(install, capture_output=True, text=True, env=quick, timeout=120)
+    if done.returncode:
+        pytest.skip(f"AXE NOT RUN: npm could not fetch axe-core: {done.stderr[-300:]}")
+    return (home / "node_modules/axe-core/axe.min.js").read_text()
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+@pytest.mark.parametrize("step", [1, 9])
+def test_axe_finds_nothing(player: OnScreen, axe: str, theme: str, step: int) -> None:
+    """The prediction of step 1, the refusal of step 9, with the inspector open."""
+    page = player.page
+    player.reset()
+    player.go_to(step)
+    player.node(TECHNICIAN).click()
+    expect(player.inspector).to_contain_text("Technician-Z CA")
+    themed(page, theme)
+    page.evaluate(axe)
+    assert page.evaluate(AXE) == []
+    themed(page, LIGHT)
+
+
+def themed(page: Page, theme: str) -> None:
+    page.evaluate(SET_THEME, theme)
+    light = json.dumps(theme == LIGHT)
+    page.wait_for_selector(f'body[data-jp-theme-light="{light}"]')
+
+
+@pytest.mark.parametrize("width", [1024, 1440])
+def test_what_it_looks_like(player: OnScreen, width: int) -> None:
+    """Screenshots in both themes; nothing hangs over, and the picture's words can be read."""
+    page = player.page
+    player.reset()
+    player.go_to(9)
+    page.set_viewport_size({"width": width, "height": 1500})
+    for theme in (DARK, LIGHT):
+        themed(page, theme)
+        player.root.screenshot(path=shots(f"player-{width}-{theme.split()[1].lower()}"))
+    hanging = player.root.evaluate("e => e.scrollWidth - e.clientWidth")
+    assert hanging <= 0
+    smallest = (
+        player.node(TECHNICIAN)
+        .locator(".soft")
+        .first.evaluate("t => t.getBoundingClientRect().height")
+    )
+    assert smallest >= 10
+    page.set_viewport_size({"width": 1440, "height": 1200})
+
+
+def shots(name: str) -> Path:
+    return Path(__file__).parent / "screenshots" / f"{name}.png"
