@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def _serve(options: argparse.Namespace) -> int:
 
     log_to_stderr(logging.WARNING if options.quiet else logging.INFO)
     ports = Ports(options.host, options.mqtt_port, options.https_port)
-    serve(_place(options.workspace), ports, tuple(options.hub), options.clock)
+    serve(locate(options.workspace), ports, tuple(options.hub), options.clock)
     return 0
 
 
@@ -65,23 +66,22 @@ def _find_refusal(options: argparse.Namespace) -> Any:
     from labkit.cloud.store import Base
     from labkit.database import Database
     from labkit.events import Events
+    from labkit.lab import find_refusal, last_refusal
 
-    if bool(options.tracking_id) == options.last:
-        raise LabError("Name one refusal", expected="either its tracking ID, or --last")
-    path = existing(_place(options.workspace))
+    if bool(options.tracking_id) == (options.last or bool(options.device)):
+        raise LabError(
+            "Name one refusal", expected="either its tracking ID, or --last, or --device ID"
+        )
+    path = existing(locate(options.workspace))
     clock = Clock(path / "clock.json")
     refusals = Refusals(Database(path / "cloud.db", Base.metadata), clock, Events(clock))
     if options.tracking_id:
-        return refusals.find(options.tracking_id)
-    found = refusals.last(options.device)
-    if found is None:
-        whom = options.device or "Nobody"
-        raise LabError(f"{whom} was not refused in this workspace", found=str(path))
-    return found
+        return find_refusal(refusals, options.tracking_id)
+    return last_refusal(refusals, options.device)
 
 
 def _clock(options: argparse.Namespace) -> int:
-    clock = Clock(existing(_place(options.workspace)) / "clock.json")
+    clock = Clock(existing(locate(options.workspace)) / "clock.json")
     if options.action == "set":
         clock.set(parse_moment(_value(options)))
     elif options.action == "advance":
@@ -110,21 +110,17 @@ def _hosts(options: argparse.Namespace) -> int:
 
 
 def _notebooks(options: argparse.Namespace) -> int:
-    from labkit.notebooks import refresh
+    from labkit.notebooks import lend, refresh
 
+    if options.action == "lend":
+        for line in lend(Path("notebooks"), options.to):
+            print(line)
+        return 0
     paths = options.path or sorted(Path("notebooks").glob("*.ipynb"))
     changed = refresh(paths)
     for path in paths:
         print(f"{'changed' if path in changed else 'same   '}  {path}")
     return 0
-
-
-def _place(given: str) -> Path:
-    """A folder as it is written, unless there is none and a workspace has that name."""
-    here = Path(given).expanduser()
-    if not here.exists() and "/" not in given and locate(given).exists():
-        return locate(given)
-    return here.resolve()
 
 
 def _address(text: str) -> str:
@@ -146,6 +142,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="labkit", description="Learn, teach and test X.509 identity in Azure IoT, offline."
     )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"labkit {version('labkit')}",
+        help="print the version and exit",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
     _add(commands, "doctor", _doctor, "check that this machine has what the lab needs")
@@ -154,11 +156,24 @@ def _parser() -> argparse.ArgumentParser:
     hosts = _add(
         commands, "hosts", _hosts, "print lines for /etc/hosts, for clients that need them"
     )
-    hosts.add_argument("--host", default=_DEFAULT_HOST, metavar="ADDR")
-    hosts.add_argument("--hub", nargs="+", default=["contoso-hub"], metavar="NAME")
-    notebooks = _add(commands, "notebooks", _notebooks, "for authors: execute and store notebooks")
-    notebooks.add_argument("action", choices=["refresh"])
+    hosts.add_argument(
+        "--host",
+        default=_DEFAULT_HOST,
+        metavar="ADDR",
+        help="where the lab listens (default: %(default)s)",
+    )
+    _add_hubs(hosts, "hubs to print")
+    notebooks = _add(commands, "notebooks", _notebooks, "execute the lessons, or copy them to play")
+    notebooks.add_argument(
+        "action",
+        choices=["refresh", "lend"],
+        help="refresh: execute them and store what they show; "
+        "lend: copy them without their outputs, for a trainee",
+    )
     notebooks.add_argument("path", nargs="*", type=Path, help="default: all of notebooks/")
+    notebooks.add_argument(
+        "--to", type=Path, default=Path("desk/notebooks"), metavar="DIR", help="where to lend to"
+    )
     return parser
 
 
@@ -173,8 +188,19 @@ def _add_workspace(parser: argparse.ArgumentParser, default: str | None = None) 
         "--workspace",
         required=default is None,
         default=default,
-        metavar="DIR",
-        help="the lab's folder, or the name of a lab that a notebook opened",
+        metavar="NAME|DIR",
+        help="a plain name is a workspace below $LABKIT_HOME (~/.labkit), as in Lab.open(NAME); "
+        "with a slash (./my-lab) it is a folder" + (" (default: %(default)s)" if default else ""),
+    )
+
+
+def _add_hubs(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--hub",
+        nargs="+",
+        default=["contoso-hub"],
+        metavar="NAME",
+        help=f"{what}, with or without .azure-devices.net (default: contoso-hub)",
     )
 
 
@@ -182,30 +208,55 @@ def _add_serve(commands: Any) -> None:
     serve = _add(commands, "serve", _serve, "run the emulated DPS and IoT Hub until stopped")
     _add_workspace(serve, default="labkit-serve")
     serve.add_argument(
-        "--host", type=_address, default=_DEFAULT_HOST, metavar="ADDR", help="default: %(default)s"
+        "--host",
+        type=_address,
+        default=_DEFAULT_HOST,
+        metavar="ADDR",
+        help="the address to listen on (default: %(default)s)",
     )
-    serve.add_argument("--mqtt-port", type=_port, metavar="PORT", help="default: 8883")
     serve.add_argument(
-        "--https-port", type=_port, metavar="PORT", help="default: 443 where allowed, else 8443"
+        "--mqtt-port", type=_port, metavar="PORT", help="for devices over MQTT (default: 8883)"
     )
-    serve.add_argument("--hub", nargs="+", default=["contoso-hub"], metavar="NAME")
     serve.add_argument(
-        "--clock", default="", metavar="ISO-8601|real", help="where the lab's clock starts"
+        "--https-port",
+        type=_port,
+        metavar="PORT",
+        help="for DPS and ARM over HTTPS (default: 443 where allowed, else 8443)",
+    )
+    _add_hubs(serve, "hubs to run, beside those that the workspace has")
+    serve.add_argument(
+        "--clock",
+        default="",
+        metavar="ISO-8601|real",
+        help="set the lab's clock, such as 2027-01-31T12:00:00Z; real is this machine's time "
+        "(default: as it stands)",
     )
     serve.add_argument("--quiet", action="store_true", help="log warnings only")
 
 
 def _add_explain(commands: Any) -> None:
     explain = _add(commands, "explain", _explain, "say why a client was refused")
-    explain.add_argument("tracking_id", nargs="?", metavar="ID")
+    explain.add_argument(
+        "tracking_id", nargs="?", metavar="ID", help="the tracking ID that the client was told"
+    )
     explain.add_argument("--last", action="store_true", help="the most recent refusal")
-    explain.add_argument("--device", default="", metavar="ID", help="of this device")
-    explain.add_argument("--json", action="store_true", help="for programs")
+    explain.add_argument(
+        "--device", default="", metavar="ID", help="the most recent refusal of this device"
+    )
+    explain.add_argument("--json", action="store_true", help="print JSON, for programs")
     _add_workspace(explain)
 
 
 def _add_clock(commands: Any) -> None:
     clock = _add(commands, "clock", _clock, "show or move the lab's clock")
-    clock.add_argument("action", choices=["show", "set", "advance", "reset"])
-    clock.add_argument("value", nargs="?", help="a moment (ISO 8601) or a span such as 31d")
+    clock.add_argument(
+        "action",
+        choices=["show", "set", "advance", "reset"],
+        help="reset goes back to this machine's time",
+    )
+    clock.add_argument(
+        "value",
+        nargs="?",
+        help="for set a moment (ISO 8601: 2027-01-31T12:00:00Z), for advance a span such as 31d",
+    )
     _add_workspace(clock)

@@ -73,12 +73,25 @@ class Clock:
         return self._offset
 
     def advance(
-        self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0
+        self,
+        span: str = "",
+        *,
+        days: float = 0,
+        hours: float = 0,
+        minutes: float = 0,
+        seconds: float = 0,
     ) -> datetime:
-        """Moves on by this much and returns the new time. A negative span moves back."""
+        """Moves on by this much and returns the new time: ``advance("31d")`` or
+        ``advance(days=31)``. A negative number moves back. Raises LabError."""
+        if not isinstance(span, str):
+            raise LabError(
+                f"{span!r} is not a span of time",
+                expected='a text such as "31d", or days=31',
+                found=f"a value of type {type(span).__name__}",
+            )
         try:
-            span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-            moment = self.now() + span
+            further = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+            moment = self.now() + further + (parse_span(span) if span else timedelta())
         except OverflowError as error:
             raise _outside(f"{days:g} days and more from now") from error
         return self.set(moment)

@@ -8,13 +8,23 @@ power cut may cost the last commits but never the file.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, DateTime, Dialect, MetaData, TypeDecorator, create_engine, event
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Dialect,
+    Insert,
+    MetaData,
+    TypeDecorator,
+    create_engine,
+    event,
+)
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
@@ -46,6 +56,8 @@ class Database:
     def __init__(self, path: Path, metadata: MetaData) -> None:
         path.touch(mode=0o600)
         self._closed = False
+        self._inserting: Connection | None = None
+        self._inserting_lock = threading.Lock()
         self._engine = create_engine(f"sqlite:///{path}")
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin)
@@ -75,14 +87,38 @@ class Database:
         with Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
 
+    def insert(self, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> None:
+        """All the rows or none, committed when this returns.
+
+        Without a session, and on a connection that is kept: several times as fast as
+        :meth:`write`, for those who write thousands of rows.
+        """
+        with self._inserting_lock:
+            self._check_open()
+            if self._inserting is None:
+                self._inserting = self._writing.connect()
+            with self._inserting.begin():
+                self._inserting.execute(statement, rows)
+
     def close(self) -> None:
         """Nothing can be read or written any more: the workspace may belong to others by then."""
-        self._closed = True
+        with self._inserting_lock:
+            self._closed = True
+            if self._inserting is not None:
+                self._inserting.close()
+                self._inserting = None
         self._engine.dispose()
 
     def _check_open(self) -> None:
         if self._closed:
-            raise WorkspaceError("This lab is closed", cure="open it again: Lab.open(...)")
+            raise closed()
+
+
+def closed() -> WorkspaceError:
+    """What whoever still holds something of a lab that was closed, or started over, is told."""
+    return WorkspaceError(
+        "This lab is closed", cure="run the cell that opens it, and those below it, again"
+    )
 
 
 def _configure(connection: Any, _record: Any) -> None:

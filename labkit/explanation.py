@@ -54,8 +54,11 @@ class Explanation:
         return {"text/plain": str(self), "text/html": self._html()}
 
     def _lines(self) -> Iterator[str]:
-        yield f"{self._who()} was refused. Azure says only:"
-        yield f"    {self.answer}"
+        if self._in_tls:
+            yield f"{self._who()} ended in TLS, before any protocol of Azure could answer."
+        else:
+            yield f"{self._who()} was refused. Azure says only:"
+            yield f"    {self.answer}"
         yield f"{self._shown()}: {self._sent()}"
         yield "What was checked, in order:"
         for group in _grouped(self.checks):
@@ -68,12 +71,18 @@ class Explanation:
             yield f"See: {self.failure.source}"
 
     @property
+    def _in_tls(self) -> bool:
+        return self.refusal.status == 0
+
+    @property
     def _is_proof(self) -> bool:
         return self.refusal.code == POSSESSION_FAILED
 
     def _who(self) -> str:
         if self._is_proof:
             return f"The proof for the CA certificate {self.refusal.device!r}"
+        if self._in_tls:
+            return "A connection"
         service = {"dps": "DPS", "hub": "IoT Hub"}.get(self.refusal.service, "the service")
         return f"{self.refusal.device or 'A client'} at {service}"
 
@@ -83,6 +92,12 @@ class Explanation:
     def _sent(self) -> str:
         return chain.names(self.refusal.chain) if self.refusal.chain else "no certificate"
 
+    def _opening(self) -> str:
+        who, answer = html.escape(self._who()), html.escape(self.answer)
+        if self._in_tls:
+            return f"<b>{who} ended in TLS</b>, before any protocol of Azure could answer."
+        return f"<b>{who} was refused.</b> Azure says only <code>{answer}</code>"
+
     def _html(self) -> str:
         e = html.escape
         rows = "".join(map(_rows, _grouped(self.checks)))
@@ -90,8 +105,7 @@ class Explanation:
         heading = "Any one of these cures it" if len(self.cures) > 1 else "This cures it"
         source = f"<p><small>{e(self.failure.source)}</small></p>" if self.failure else ""
         return (
-            f"<div><p><b>{e(self._who())} was refused.</b> Azure says only "
-            f"<code>{e(self.answer)}</code><br>{self._shown()}: {e(self._sent())}</p>"
+            f"<div><p>{self._opening()}<br>{self._shown()}: {e(self._sent())}</p>"
             f'<ol style="list-style:none;padding-left:0">{rows}</ol>'
             + (f"<p><b>{heading}:</b></p><ol>{cures}</ol>{source}" if cures else "")
             + "</div>"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import atexit
 import os
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit import progress
 from labkit.clock import Clock, parse_moment
-from labkit.errors import NotFound, ServiceRefusal
+from labkit.errors import LabError, NotFound, ServiceRefusal
 from labkit.events import Event, Events
 from labkit.progress import Progress
 from labkit.wire.ports import Ports
@@ -18,14 +21,18 @@ from labkit.workspace import Workspace, locate
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
+    from labkit.cloud import Cloud
     from labkit.cloud.dps import ProvisioningService
     from labkit.cloud.hub import Hub
+    from labkit.cloud.refusals import Refusal, Refusals
     from labkit.device import Device, Network
     from labkit.explanation import Explanation
     from labkit.graph import Picture
-    from labkit.supplychain import Custodian
+    from labkit.rooms import Rooms
+    from labkit.supplychain import Custodian, SupplyChain
 
 _open: dict[Path, Lab] = {}
+_HIGHEST_PORT = 65535
 
 
 class Lab:
@@ -36,14 +43,21 @@ class Lab:
     """
 
     def __init__(
-        self, workspace: Workspace, ports: Ports, hubs: tuple[str, ...], clock: str
+        self,
+        workspace: Workspace,
+        ports: Ports,
+        hubs: tuple[str, ...],
+        clock: str,
+        say: Callable[[str], None] | None,
     ) -> None:
         self.path = workspace.path
-        self._workspace = workspace
+        self._workspace, self._say = workspace, say
+        self._opener = threading.current_thread()
+        self._inside: Rooms | None = None
         try:
             self._enter(ports, hubs, clock)
         except BaseException:
-            workspace.close()
+            workspace.abandon()
             raise
 
     def _enter(self, ports: Ports, hubs: tuple[str, ...], clock: str) -> None:
@@ -53,11 +67,10 @@ class Lab:
         if clock and self._workspace.is_new:
             self.clock.set(parse_moment(clock))
         self.events = Events(self.clock)
-        self.events.listen(_say)
-        self._rooms = Rooms(self.path, self.clock, self.events, ports, hubs)
-        self._supply_chain = self._rooms.supply_chain
-        self.cloud, self.server = self._rooms.cloud, self._rooms.server
-        self.listener = self._rooms.listener
+        self.events.listen(self._tell)
+        self._inside = Rooms(self.path, self.clock, self.events, ports, hubs)
+        self.cloud: Cloud = self._inside.cloud
+        self.server, self.listener = self._inside.server, self._inside.listener
 
     @classmethod
     def open(
@@ -68,22 +81,38 @@ class Lab:
         clock: str = "",
         hubs: tuple[str, ...] = (),
         ports: Ports = Ports(),  # noqa: B008  frozen
+        say: Callable[[str], None] | None = print,
     ) -> Lab:
         """Opens a workspace, makes it when there is none, and goes on with what is in it.
 
         ``name`` is a name below ``$LABKIT_HOME`` (default ``~/.labkit``) or a path.
         ``fresh=True`` throws away what was in it. ``clock`` (ISO 8601) is where the clock of a
         new workspace starts; without it, at the machine's time. ``hubs`` are added to those that
-        it has; one that has none gets ``contoso-hub``. A lab that this process has
-        open already is returned as it is. Raises WorkspaceError where another process has it
-        open, PortTaken, SoftHsmMissing.
+        it has; one that has none gets ``contoso-hub``. ``say`` is told when a step finds
+        that its thing was there already; None for nobody. A lab that this process has
+        open already is returned as it is. A start that fails leaves nothing running and no new
+        folder. Raises WorkspaceError where another process has it open, PortTaken,
+        SoftHsmMissing.
         """
         path = locate(name)
+        _check(ports, hubs, clock)
         if path in _open and fresh:
             _open[path].close()
         if path not in _open:
-            _open[path] = cls(Workspace(path, fresh=fresh), ports, hubs, clock)
+            _open[path] = cls(Workspace(path, fresh=fresh), ports, hubs, clock, say)
         return _open[path]
+
+    @property
+    def _rooms(self) -> Rooms:
+        if self._inside is None:
+            from labkit.database import closed
+
+            raise closed()
+        return self._inside
+
+    @property
+    def _supply_chain(self) -> SupplyChain[Device]:
+        return self._rooms.supply_chain
 
     # ---- the supply chain
 
@@ -117,14 +146,15 @@ class Lab:
     @property
     def dps(self) -> ProvisioningService:
         """The Device Provisioning Service."""
-        return self.cloud.dps
+        return self._rooms.cloud.dps
 
     def hub(self, name: str = "") -> Hub:
         """An IoT hub, by its name with or without the domain; without a name, the first.
 
         Raises NotFound.
         """
-        return self.cloud.hubs.get(name) if name else next(iter(self.cloud.hubs))
+        hubs = self._rooms.cloud.hubs
+        return hubs.get(name) if name else next(iter(hubs))
 
     @property
     def network(self) -> Network:
@@ -134,21 +164,22 @@ class Lab:
     # ---- understanding it
 
     def explain(self, what: str | Device | ServiceRefusal | None = None) -> Explanation:
-        """Why somebody was refused: by tracking ID, by device (its last refusal), by the refusal
-        itself, or the last of all. Raises NotFound."""
+        """Why somebody was refused: by tracking ID, by device or its name (its last refusal), by
+        the refusal itself, or the last of all. Raises NotFound."""
         from labkit.explanation import Explanation
 
+        refusals = self._rooms.cloud.refusals
         if isinstance(what, ServiceRefusal):
             what = what.tracking_id
-        if isinstance(what, str):
-            return Explanation(self.cloud.refusals.find(what))
-        found = self.cloud.refusals.last(what.name if what else "")
-        if found is None:
-            raise NotFound(f"{what.name} was not refused" if what else "Nobody was refused")
-        return Explanation(found)
+        if not isinstance(what, str):
+            return Explanation(last_refusal(refusals, what.name if what else ""))
+        if what in self._supply_chain.device_names():
+            return Explanation(last_refusal(refusals, what))
+        return Explanation(find_refusal(refusals, what))
 
     def graph(self) -> Picture:
         """Chain, enrollments, hub and what each device presented last, in one picture."""
+        _ = self._rooms  # open?
         from labkit.graph import Picture
         from labkit.graph.model import of_lab
 
@@ -168,8 +199,12 @@ class Lab:
         """
         if _open.get(self.path) is self:
             del _open[self.path]
-        self._rooms.close()
-        self._workspace.close()
+        try:
+            if self._inside is not None:
+                self._inside.close()
+        finally:
+            self._inside = None
+            self._workspace.close()
 
     def __enter__(self) -> Lab:
         return self
@@ -178,16 +213,77 @@ class Lab:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Lab {self.path.name!r}: {len(self._supply_chain.device_names())} devices>"
+        if self._inside is None:
+            return f"<Lab {self.path.name!r}: closed>"
+        return (
+            f"<Lab {self.path.name!r}: {counted(len(self._supply_chain.device_names()), 'device')}>"
+        )
+
+    def _tell(self, event: Event) -> None:
+        """Twice is harmless, and is said: a trainee who runs a cell again learns what it found.
+
+        Said only where somebody waits for it: output from the listener's thread would end up
+        below whatever cell ran last.
+        """
+        heard = (self._opener, threading.main_thread())
+        if event.kind == "again" and self._say and threading.current_thread() in heard:
+            self._say(event.text)
 
 
-def _say(event: Event) -> None:
-    """Twice is harmless, and is said: a trainee who runs a cell again learns what it found."""
-    if event.kind == "again":
-        print(event.text)
+def find_refusal(refusals: Refusals, what: str) -> Refusal:
+    """The refusal of this tracking ID, or the last one of the device of this name.
+
+    Raises NotFound.
+    """
+    try:
+        return refusals.find(what)
+    except NotFound:
+        found = refusals.last(what)
+    if found is None:
+        raise NotFound(
+            f"No refusal has the tracking ID {what!r}, and no device of that name was refused",
+            found=_kept(refusals),
+            cure="ask for the last one: lab.explain(), or labkit explain --last",
+        )
+    return found
+
+
+def last_refusal(refusals: Refusals, device: str = "") -> Refusal:
+    """The most recent refusal, of one device where it is named. Raises NotFound."""
+    found = refusals.last(device)
+    if found is None:
+        text = f"{device} was not refused" if device else "Nobody was refused yet"
+        raise NotFound(text, found=_kept(refusals))
+    return found
+
+
+def _kept(refusals: Refusals) -> str:
+    return f"{counted(refusals.count(), 'refusal')} in this workspace"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 device``, ``2 devices``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _check(ports: Ports, hubs: tuple[str, ...], clock: str) -> None:
+    """Raises LabError for what cannot be, before a folder is made or an older lab is emptied."""
+    from labkit.cloud.hub.service import hub_label
+    from labkit.wire import sockets
+
+    if clock:
+        Clock().set(parse_moment(clock))
+    if ports.host is not None:
+        sockets.address(ports.host)
+    for port in (ports.mqtt, ports.https):
+        if port is not None and not 0 <= port <= _HIGHEST_PORT:
+            raise LabError(f"{port} is no port", expected=f"1 to {_HIGHEST_PORT}")
+    for hub in hubs:
+        hub_label(hub)
 
 
 @atexit.register
 def _close_all() -> None:
-    for lab in list(_open.values()):
-        lab.close()
+    with ExitStack() as leaving:
+        for lab in list(_open.values()):
+            leaving.callback(lab.close)

@@ -1,12 +1,16 @@
-"""For authors: executes notebooks and stores what they print, the same bytes on every machine."""
+"""Notebooks as files: executed and stored for authors, lent to trainees without the answers."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from labkit.files import write_whole
 
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"  # random IDs, no use without a kernel
 _METADATA = {
@@ -14,6 +18,7 @@ _METADATA = {
     "language_info": {"name": "python"},
 }
 _CELL_SECONDS = 120
+_LENT = ".lent.json"  # for each lesson: the digest of its edition, and of the copy as it was lent
 
 
 def refresh(paths: Iterable[Path]) -> list[Path]:
@@ -64,3 +69,42 @@ def normalise(notebook: Any) -> None:
             if len(data) > 1:
                 data.pop(_WIDGET_VIEW, None)
     notebook.metadata = nbformat.from_dict(_METADATA)  # type: ignore[no-untyped-call]
+
+
+def lend(lessons: Path, desk: Path) -> list[str]:
+    """Puts a copy of each lesson on the trainee's desk, without outputs, and says what it did not.
+
+    The lessons are executed so that they can be read without a kernel; whoever *plays* them must
+    not see the answers first, nor change the files that the tests compare. A copy that was
+    worked on is never replaced: then the returned lines say that the lesson has changed since.
+    """
+    desk.mkdir(parents=True, exist_ok=True)
+    book = desk / _LENT
+    lent: dict[str, list[str]] = json.loads(book.read_text()) if book.exists() else {}
+    kept = [line for path in sorted(lessons.glob("*.ipynb")) for line in _lend(path, desk, lent)]
+    write_whole(book, json.dumps(lent, indent=1))
+    return kept
+
+
+def _lend(lesson: Path, desk: Path, lent: dict[str, list[str]]) -> Iterator[str]:
+    copy, edition = desk / lesson.name, _digest(lesson)
+    first_edition, as_lent = lent.get(lesson.name, ["", ""])
+    if copy.exists() and edition == first_edition:
+        return
+    if copy.exists() and _digest(copy) != as_lent:
+        yield f"{lesson.name} has changed since you began it; yours was kept ({copy})"
+        return
+    write_whole(copy, _without_outputs(lesson))
+    lent[lesson.name] = [edition, _digest(copy)]
+
+
+def _without_outputs(lesson: Path) -> str:
+    notebook = json.loads(lesson.read_text())
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

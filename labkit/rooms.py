@@ -6,11 +6,12 @@ longer to load than everything else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from labkit.clock import Clock
 from labkit.cloud import Cloud
+from labkit.database import closed
 from labkit.device import Device, Network
 from labkit.device.flash import Flash
 from labkit.events import Events
@@ -32,7 +33,8 @@ class Rooms:
         self, path: Path, clock: Clock, events: Events, ports: Ports, hubs: tuple[str, ...]
     ) -> None:
         self._path, self._events = path, events
-        self._leave: list[Callable[[], None]] = []
+        self._closed = False
+        self._leave = ExitStack()
         try:
             self._build(clock, ports, hubs)
         except BaseException:
@@ -41,36 +43,44 @@ class Rooms:
 
     def _build(self, clock: Clock, ports: Ports, hubs: tuple[str, ...]) -> None:
         self.tokens = TokenStore(self._path / "hsm")
-        self._leave.append(self.tokens.close)
+        self._leave.callback(self.tokens.close)
         ledger = Ledger(self._path / "supply-chain.db")
-        self._leave.append(ledger.close)
+        self._leave.callback(ledger.close)
         self.cloud = Cloud(self._path / "cloud.db", clock, self._events)
-        self._leave.append(self.cloud.close)
+        self._leave.callback(self.cloud.close)
         for name in hubs:
             self.cloud.hubs.add(name)
         if not any(self.cloud.hubs):
             self.cloud.hubs.add(DEFAULT_HUB)
         self.server = ServerIdentity(self.tokens, self._path / "server")
         self.listener = Listener(self.cloud, self.server, self._events, ports)
-        self._leave.append(self.listener.stop)
+        self._leave.callback(self.listener.stop)
+        self._host = self.listener.host
         self.supply_chain: SupplyChain[Device] = SupplyChain(
             self.tokens, ledger, clock, self._events, self._assemble, frozenset({TOKEN})
         )
-        self._leave.append(self._disconnect_devices)
+        self._leave.callback(self._disconnect_devices)
 
     @property
     def network(self) -> Network:
-        """What this lab's devices are configured with."""
-        return Network(self.listener.host, self.cloud.dps.id_scope, self.server.root_pem)
+        """What this lab's devices are configured with. Raises WorkspaceError once it is closed:
+        another lab may have the address by then, and files of the same name."""
+        if self._closed:
+            raise closed()
+        return Network(self._host, self.cloud.dps.id_scope, self.server.root_pem)
 
     def close(self) -> None:
-        """Disconnects devices, closes ports, databases and tokens. Harmless when called twice."""
-        while self._leave:
-            self._leave.pop()()
+        """Disconnects devices, closes ports, databases and tokens. Harmless when called twice.
+
+        Each is left whatever the others raise; what was raised last comes out at the end.
+        """
+        self._closed = True
+        self._leave.close()
 
     def _disconnect_devices(self) -> None:
-        for device in self.supply_chain.assembled():
-            device.disconnect()
+        with ExitStack() as leaving:
+            for device in self.supply_chain.assembled():
+                leaving.callback(device.disconnect)
 
     def _assemble(self, identity: Identity) -> Device:
         flash = Flash(self._path / "devices", identity.name)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+import os
 import signal
 import sys
-import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from labkit.clock import parse_moment
+from labkit.clock import Clock, parse_moment
 from labkit.cloud.store import new_sas_key, setting
 from labkit.lab import Lab
 from labkit.wire.listener import GLOBAL_ENDPOINT
@@ -31,14 +31,20 @@ def serve(workspace: Path, ports: Ports, hubs: tuple[str, ...], clock: str) -> N
     """
     if ports.host and not ipaddress.ip_address(ports.host).is_loopback:
         _log.warning("listening on %s: other machines may reach this lab", ports.host)
-    with _until_stopped() as stopped, Lab.open(workspace, hubs=hubs, ports=ports) as lab:
+    moment = parse_moment(clock) if clock and clock != "real" else None
+    if moment:
+        Clock().set(moment)  # refuses what no clock can show before a workspace is made
+    with (
+        _until_stopped() as wait,
+        Lab.open(workspace, hubs=hubs, ports=ports, say=_log.info) as lab,
+    ):
         if clock == "real":
             lab.clock.reset()
-        elif clock:
-            lab.clock.set(parse_moment(clock))
+        elif moment:
+            lab.clock.set(moment)
         print(json.dumps(description(lab)), flush=True)
         _log.info("serving %s; stop it with Ctrl-C or SIGTERM", lab.path)
-        stopped.wait()
+        wait()
         _log.info("stopping")
 
 
@@ -89,16 +95,23 @@ def _in_url(host: str) -> str:
 
 
 @contextmanager
-def _until_stopped() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; what handled them before does so again afterwards."""
-    stopped = threading.Event()
+def _until_stopped() -> Iterator[Callable[[], object]]:
+    """Waits for SIGTERM or SIGINT, also for one that came before the wait.
+
+    What handled them before does so again afterwards. A handler runs in the middle of whatever
+    the main thread is doing: it may write to a pipe, but a lock it takes (threading.Event has
+    one) may be the very one that the main thread holds.
+    """
+    reading, writing = os.pipe()
     signals = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda *_: stopped.set()) for number in signals]
+    before = [signal.signal(number, lambda *_: os.write(writing, b".")) for number in signals]
     try:
-        yield stopped
+        yield lambda: os.read(reading, 1)
     finally:
         for number, handler in zip(signals, before, strict=True):
             signal.signal(number, handler)
+        os.close(reading)
+        os.close(writing)
 
 
 def log_to_stderr(level: int) -> None:

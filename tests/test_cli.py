@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -13,12 +14,13 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from labkit import Lab
+from labkit import Lab, cli, serve
 from labkit.wire.ports import Ports
 
 LABKIT = (sys.executable, "-m", "labkit")
@@ -197,10 +199,105 @@ def test_the_same_explanation_over_https(refused: Path, ports: tuple[str, ...]) 
         assert json.loads(running.stdout) == told, "the command works beside a running server"
 
 
+def test_explain_by_device(refused: Path) -> None:
+    last = labkit("explain", "--last", "--workspace", refused).stdout
+    assert labkit("explain", "--device", "widget-1", "--workspace", refused).stdout == last
+    assert labkit("explain", "widget-1", "--workspace", refused).stdout == last
+    both = labkit("explain", "--last", "--device", "widget-1", "--workspace", refused)
+    assert both.stdout == last
+    other = labkit("explain", "--device", "smart-x-widget-001", "--workspace", refused)
+    assert other.returncode == 1
+    assert other.stderr.startswith("labkit: smart-x-widget-001 was not refused\n")
+    assert "1 refusal in" in other.stderr
+
+
+def test_nobody_was_refused_yet(tmp_path: Path) -> None:
+    Lab.open(tmp_path / "lab", ports=Ports(https=0)).close()
+    done = labkit("explain", "--last", "--workspace", tmp_path / "lab")
+    assert done.returncode == 1
+    assert done.stderr.startswith("labkit: Nobody was refused yet\n")
+
+
+def test_a_plain_name_is_below_labkit_home_whatever_lies_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same name is the same workspace in a notebook, for the command, and in any folder."""
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    (tmp_path / "here" / "my-lab").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    options = ("--mqtt-port", free_port(), "--https-port", free_port())
+    with serving(Path("my-lab"), *options) as (line, _):
+        assert Path(line["serverCa"]).is_relative_to(tmp_path / "home" / "my-lab")
+    assert list((tmp_path / "here" / "my-lab").iterdir()) == []
+    assert labkit("clock", "show", "--workspace", "my-lab").returncode == 0
+    assert "no workspace" in labkit("clock", "show", "--workspace", "./my-lab").stderr
+    with Lab.open("my-lab", ports=Ports(https=0)) as lab:
+        assert lab.path == tmp_path / "home" / "my-lab"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("--clock", "yesterday"), ("--clock", "9999-01-01"), ("--hub", "x"), ("--host", "192.0.2.1")],
+)
+def test_a_server_that_does_not_start_leaves_no_folder(
+    tmp_path: Path, wrong: tuple[str, ...]
+) -> None:
+    assert labkit("serve", "--workspace", tmp_path / "lab", *wrong).returncode == 1
+    assert not (tmp_path / "lab").exists()
+
+
+def test_stdout_holds_one_line_whatever_is_found_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a notebook prints would be a second line, which no client expects."""
+    opened: dict[str, Any] = {}
+
+    def again(lab: Lab) -> dict[str, Any]:
+        opened["lab"] = lab
+        for _ in range(2):
+            lab.custodian("Company-X").create_root_ca()
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"ready": True}
+
+    monkeypatch.setattr(serve, "description", again)
+    ports = Ports("127.0.0.1", int(free_port()), int(free_port()))
+    serve.serve(tmp_path / "lab", ports, (), "")
+    assert capsys.readouterr().out == '{"ready": true}\n'
+    assert [e.text for e in opened["lab"].events.about(kind="again")]
+
+
+def test_a_signal_that_comes_before_the_wait_or_twice_ends_it() -> None:
+    """And neither handler takes a lock: it runs in the middle of whatever holds it."""
+    before = signal.getsignal(signal.SIGTERM)
+    with serve._until_stopped() as wait:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        assert wait() == b"."
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_version_is_the_packages() -> None:
+    assert labkit("--version").stdout == f"labkit {version('labkit')}\n"
+
+
+def test_every_option_and_argument_has_its_help() -> None:
+    def bare(parser: argparse.ArgumentParser) -> Iterator[str]:
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for name, below in action.choices.items():
+                    yield from (f"{name} {option}" for option in bare(below))
+            elif not action.help:
+                yield action.dest
+
+    assert list(bare(cli._parser())) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["explain", "--workspace", "."], "either its tracking ID, or --last"),
+        (["explain", "--workspace", "x"], "either its tracking ID, or --last, or --device"),
+        (["explain", "--last", "--workspace", "."], "a path with a slash"),
         (["explain", "--last", "--workspace", "/nonexistent"], "There is no workspace"),
         (["clock", "advance", "--workspace", "/nonexistent"], "There is no workspace"),
         (["serve", "--workspace", str(Path(__file__).parent)], "is not a workspace of the lab"),

@@ -72,7 +72,7 @@ def test_the_refusal_of_another_device_is_not_taken(leaf_only: Story) -> None:
 
 
 def test_an_unknown_tracking_id_is_not_found(leaf_only: Story) -> None:
-    with refused(NotFound, "tracking ID", "1 refusals"):
+    with refused(NotFound, "tracking ID", "1 refusal"):
         leaf_only.lab.explain("00000000-0000-0000-0000-000000000000")
 
 

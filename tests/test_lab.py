@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,10 +23,24 @@ from labkit.errors import (
     PortTaken,
     ProvisioningFailed,
     TokenError,
+    WorkspaceError,
 )
+from labkit.pki import request
 from labkit.wire.ports import Ports
 
 ECDSA = ec.ECDSA(hashes.SHA256())
+OPEN = """
+import sys
+from pathlib import Path
+from labkit import Lab
+from labkit.errors import WorkspaceError
+try:
+    Lab.open(Path(sys.argv[1])).close()
+except WorkspaceError as error:
+    print(error)
+else:
+    print("opened")
+"""
 
 
 def test_an_open_lab_is_the_same_lab(lab: Lab) -> None:
@@ -81,6 +98,115 @@ def test_a_closed_lab_makes_nothing_more(tmp_path: Path) -> None:
     lab.close()
     with pytest.raises(LabError):
         lab.dps.certificates.upload("company-x", certificate)
+
+
+ASKED: dict[str, Callable[[Lab], object]] = {
+    "custodian": lambda lab: lab.custodian("Company-X"),
+    "custodians": lambda lab: lab.custodians,
+    "device": lambda lab: lab.device("smart-x-widget-001"),
+    "devices": lambda lab: lab.devices,
+    "issued_chain": lambda lab: lab.issued_chain("smart-x-widget-001"),
+    "dps": lambda lab: lab.dps,
+    "hub": lambda lab: lab.hub(),
+    "network": lambda lab: lab.network,
+    "explain": lambda lab: lab.explain(),
+    "graph": lambda lab: lab.graph(),
+}
+
+
+def test_a_closed_lab_says_so_whatever_it_is_asked(tmp_path: Path) -> None:
+    lab = open_lab(tmp_path / "lab")
+    supply_chain(lab)
+    assert repr(lab) == "<Lab 'lab': 1 device>"
+    lab.close()
+    assert repr(lab) == "<Lab 'lab': closed>"
+    for asked in ASKED.values():
+        with refused(WorkspaceError, "This lab is closed", "those below it, again"):
+            asked(lab)
+
+
+STALE: dict[str, Callable[[Story], object]] = {
+    "custodian": lambda old: old.company.custodian.create_root_ca("Second CA"),
+    "ca-signs": lambda old: old.technician.make_device("widget-2"),
+    "ca-signs-a-request": lambda old: old.technician.sign_device(
+        request.make(old.widget.key, request.name("widget"))
+    ),
+    "ca-proves": lambda old: old.company.prove_possession("A" * 48),
+    "key": lambda old: old.company.custodian.token.generate_key("again"),
+    "device": lambda old: old.widget.provision(),
+    "device-connects": lambda old: old.widget.connect(),
+    "device-installs": lambda old: old.widget.install_chain(old.widget.chain),
+}
+
+
+def test_things_of_a_lab_that_was_started_over_say_what_to_do(tmp_path: Path) -> None:
+    """They would meet another lab: its address, its ports and its files are the same."""
+    lab = open_lab(tmp_path / "lab")
+    old = enrolled(lab)
+    uploaded = next(iter(lab.dps.certificates))
+    old.widget.provision()
+    with open_lab(tmp_path / "lab", fresh=True) as new:
+        for used in STALE.values():
+            with pytest.raises(LabError, match=r"closed(.|\n)*run( again)? the cell"):
+                used(old)
+        with pytest.raises(LabError, match=r"This lab is closed(.|\n)*run the cell"):
+            lab.dps.certificates.verify(uploaded, old.company.certificate)
+        assert new.custodians == []
+        assert not (new.path / "devices").exists() or not list((new.path / "devices").iterdir())
+
+
+def test_closing_a_lab_that_was_started_over_leaves_the_new_one_alone(tmp_path: Path) -> None:
+    old = open_lab(tmp_path / "lab")
+    with open_lab(tmp_path / "lab", fresh=True) as new:
+        old.close()
+        assert Lab.open(new.path) is new
+        story = enrolled(new)
+        story.widget.provision()
+        story.widget.connect().send({"temperature": 21.5})
+        result = run_python(OPEN, new.path)
+        assert "open in another process" in result.stdout, result.stderr
+
+
+def test_what_fails_while_a_lab_is_closed_keeps_nothing_else_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = open_lab(tmp_path / "lab")
+    widget = supply_chain(lab).widget
+    host, port = lab.listener.host, lab.listener.mqtt_port
+    stop = lab.listener.stop
+
+    def fails() -> None:
+        stop()
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(lab.listener, "stop", fails)
+    monkeypatch.setattr(widget, "disconnect", fails)
+    with pytest.raises(RuntimeError, match="broken"):
+        lab.close()
+    assert repr(lab) == "<Lab 'lab': closed>"
+    with socket.socket() as probe, pytest.raises(ConnectionRefusedError):
+        probe.connect((host, port))
+    result = run_python(OPEN, lab.path)
+    assert result.stdout == "opened\n", result.stderr
+    lab.close()
+
+
+def test_one_lab_that_cannot_be_closed_at_the_end_keeps_no_other_open(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from stories import open_lab
+labs = [open_lab(Path(sys.argv[1]) / name) for name in "abc"]
+def fails():
+    raise RuntimeError("broken")
+for lab in (labs[0], labs[2]):
+    lab.close = fails
+leave = labs[1].close
+labs[1].close = lambda: (leave(), print("closed"))
+"""
+    result = run_python(code, tmp_path, Path(__file__).parent)
+    assert result.stdout == "closed\n", result.stderr
 
 
 def test_closing_twice_is_harmless(tmp_path: Path) -> None:
@@ -165,7 +291,63 @@ def test_an_address_that_is_not_this_machines_is_refused_in_words(
         Lab.open(tmp_path / "lab", ports=Ports(host, port, 0))
 
 
+# ---- the clock
+
+
+def test_the_clock_takes_the_spans_of_the_command(lab: Lab) -> None:
+    before = lab.clock.now()
+    assert timedelta(days=31) <= lab.clock.advance("31d") - before < timedelta(days=31, minutes=1)
+    lab.clock.advance("1w 2d", hours=1)
+    assert lab.clock.now() - before >= timedelta(days=40, hours=1)
+    for wrong in ("a month", 31):
+        with pytest.raises(LabError, match="is not a span of time"):
+            lab.clock.advance(wrong)  # type: ignore[arg-type]
+
+
+# ---- explaining
+
+
+def test_explain_takes_a_devices_name_and_says_who_was_not_refused(story: Story) -> None:
+    lab, widget = story.lab, story.widget
+    with refused(NotFound, "Nobody was refused yet", "0 refusals"):
+        lab.explain()
+    widget.install_chain([widget.certificate])
+    with pytest.raises(ProvisioningFailed):
+        widget.provision()
+    last = lab.explain()
+    for what in ("smart-x-widget-001", widget, last.tracking_id, last.tracking_id.upper()):
+        assert lab.explain(what).tracking_id == last.tracking_id
+    other = story.technician.make_device("widget-2")
+    for what in (other, "widget-2"):
+        with refused(NotFound, "widget-2 was not refused", "1 refusal in this workspace"):
+            lab.explain(what)
+    with refused(NotFound, "tracking ID 'nonsense'", "no device of that name"):
+        lab.explain("nonsense")
+
+
 # ---- saying what was there
+
+
+def test_only_the_one_who_waits_is_told(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """The listener's thread would print below whatever cell ran last."""
+    capsys.readouterr()
+    other = threading.Thread(target=story.company.custodian.create_root_ca)
+    other.start()
+    other.join()
+    assert capsys.readouterr().out == ""
+    assert story.lab.events.about(kind="again")
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_lab_may_be_told_whom_to_tell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], heard: bool
+) -> None:
+    told: list[str] = []
+    with open_lab(tmp_path / "lab", say=told.append if heard else None) as lab:
+        lab.custodian("Company-X").create_root_ca()
+        lab.custodian("Company-X").create_root_ca()
+    assert told == (["Company-X Root CA was there already"] if heard else [])
+    assert capsys.readouterr().out == ""
 
 
 def test_what_was_there_already_is_said(story: Story, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from complaints import refused
@@ -14,9 +18,11 @@ from stories import enrolled, open_lab
 from subprocesses import run_python
 
 from labkit import Lab
-from labkit.errors import WorkspaceError
+from labkit.errors import LabError, WorkspaceError
+from labkit.wire.ports import Ports
 from labkit.workspace import Workspace, locate
 
+MARK = "labkit-workspace"
 OPEN = """
 import sys
 from pathlib import Path
@@ -47,10 +53,12 @@ def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
     assert locate(f"{tmp_path}/lab") == tmp_path / "lab"
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "nul\0"])
-def test_what_cannot_name_a_workspace(name: str) -> None:
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "nul\0", 123, None])
+def test_what_cannot_name_a_workspace(name: Any) -> None:
     with pytest.raises(WorkspaceError, match="cannot name a workspace"):
         locate(name)
+    with pytest.raises(WorkspaceError, match="cannot name a workspace"):
+        Lab.open(name)
 
 
 # ---- private
@@ -60,7 +68,7 @@ def test_it_is_closed_to_others_and_so_is_all_that_matters_in_it(lab: Lab) -> No
     enrolled(lab)
     assert mode(lab.path) == 0o700
     for entry in lab.path.iterdir():
-        if entry.name == "hsm" or entry.suffix == ".db":
+        if entry.name == "hsm" or entry.suffix == ".db" or entry.name.startswith("labkit-"):
             assert mode(entry) & 0o077 == 0, entry
 
 
@@ -142,6 +150,178 @@ def test_fresh_starts_over_and_needs_no_closing_before(tmp_path: Path) -> None:
     assert second.custodians == []
     assert second.dps.id_scope != scope
     second.close()
+
+
+# ---- the mark
+
+
+def test_the_mark_is_written_once(tmp_path: Path) -> None:
+    """Written anew at each start, it was empty after a crash at that moment."""
+    Workspace(tmp_path / "lab").close()
+    mark = tmp_path / "lab" / MARK
+    before = mark.stat().st_ino, mark.stat().st_mtime_ns
+    Workspace(tmp_path / "lab").close()
+    assert (mark.stat().st_ino, mark.stat().st_mtime_ns) == before
+    assert [p.name for p in (tmp_path / "lab").iterdir() if p.suffix == ".part"] == []
+
+
+def test_an_empty_mark_locks_nobody_out(tmp_path: Path) -> None:
+    Workspace(tmp_path / "lab").close()
+    (tmp_path / "lab" / "kept").write_text("kept")
+    os.truncate(tmp_path / "lab" / MARK, 0)
+    again = Workspace(tmp_path / "lab")
+    again.close()
+    assert not again.is_new
+    assert (tmp_path / "lab" / "kept").exists()
+    assert (tmp_path / "lab" / MARK).read_text() == "1\n"
+
+
+def test_a_mark_of_another_layout_is_refused_and_left(tmp_path: Path) -> None:
+    Workspace(tmp_path / "lab").close()
+    (tmp_path / "lab" / MARK).write_text("2\n")
+    for fresh in (False, True):
+        with refused(WorkspaceError, "another version", "layout '2'"):
+            Workspace(tmp_path / "lab", fresh=fresh)
+    assert (tmp_path / "lab" / MARK).read_text() == "2\n"
+
+
+def test_a_start_that_was_cut_off_before_the_mark_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "lab").mkdir()
+    for name in ("lock", f"{MARK}.abc.part"):
+        (tmp_path / "lab" / name).touch()
+    again = Workspace(tmp_path / "lab")
+    again.close()
+    assert again.is_new
+
+
+def test_starting_over_that_was_cut_off_anywhere_is_finished_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever goes first: the folder stays a workspace, and nothing old shows up in the new."""
+    names = [f"file-{number}" for number in range(5)]
+    for survivors in range(len(names) + 1):
+        place = tmp_path / f"lab-{survivors}"
+        Workspace(place).close()
+        for name in names:
+            (place / name).touch()
+        gone = iter(range(len(names) - survivors))
+
+        def unlink(path: Path, *, left: Any = gone, **_: Any) -> None:
+            if path.suffix != ".part" and next(left, None) is None:
+                raise KeyboardInterrupt  # as good as a kill: nothing of ours runs after it
+            os.unlink(path)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", unlink)
+            if survivors:
+                with pytest.raises(KeyboardInterrupt):
+                    Workspace(place, fresh=True)
+        again = Workspace(place, fresh=not survivors)
+        again.close()
+        assert again.is_new
+        assert {p.name for p in place.iterdir()} == {MARK, "lock"}
+
+
+def test_the_mark_is_read_when_the_folder_is_locked(tmp_path: Path) -> None:
+    held = Workspace(tmp_path / "lab")
+    (tmp_path / "lab" / MARK).write_text("being written")
+    with refused(WorkspaceError, "open in another process", "Running Terminals and Kernels"):
+        Workspace(tmp_path / "lab")
+    held.close()
+
+
+# ---- a start that fails
+
+
+def test_a_new_workspace_whose_start_fails_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labkit.rooms.Listener", _broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        open_lab(tmp_path / "lab")
+    assert not (tmp_path / "lab").exists()
+
+
+def test_an_older_workspace_whose_start_fails_keeps_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_lab(tmp_path / "lab") as lab:
+        scope = lab.dps.id_scope
+    with monkeypatch.context() as patched:
+        patched.setattr("labkit.rooms.Listener", _broken)
+        with pytest.raises(RuntimeError, match="broken"):
+            open_lab(tmp_path / "lab")
+    with open_lab(tmp_path / "lab") as lab:
+        assert lab.dps.id_scope == scope
+
+
+def _broken(*_: object, **__: object) -> None:
+    raise RuntimeError("broken")
+
+
+PARTS = ("TokenStore", "Ledger", "Cloud", "ServerIdentity", "Listener", "SupplyChain")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_start_that_fails_anywhere_releases_what_it_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    open_lab(tmp_path / "lab").close()
+    threads, environment = threading.active_count(), os.environ.get("SOFTHSM2_CONF")
+    open_files = set(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else set()
+    with monkeypatch.context() as patched:
+        patched.setattr(f"labkit.rooms.{part}", _broken)
+        with pytest.raises(RuntimeError, match="broken"):
+            open_lab(tmp_path / "lab")
+    gc.collect()
+    assert threading.active_count() == threads
+    assert os.environ.get("SOFTHSM2_CONF") == environment
+    if open_files:
+        assert set(os.listdir("/proc/self/fd")) - open_files == set()
+    result = run_python(OPEN, tmp_path / "lab")
+    assert result.stdout == "opened\n", result.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hubs": ("x",)},
+        {"clock": "yesterday"},
+        {"clock": "9999-01-01"},
+        {"ports": Ports("nowhere")},
+        {"ports": Ports(None, 70000)},
+        {"ports": Ports(None, None, -1)},
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_made_or_thrown_away(
+    tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(LabError):
+        Lab.open(tmp_path / "new", **wrong)
+    assert not (tmp_path / "new").exists()
+    with open_lab(tmp_path / "lab") as lab:
+        scope = lab.dps.id_scope
+        with pytest.raises(LabError):
+            Lab.open(tmp_path / "lab", fresh=True, **wrong)
+        assert lab.dps.id_scope == scope, "it is open still"
+
+
+# ---- files
+
+
+def test_two_processes_may_write_one_file_at_once(tmp_path: Path) -> None:
+    """Each fills a file of its own: with one name for both, one of them lost it while filling."""
+    code = (
+        "import sys; from pathlib import Path; from labkit.files import write_whole\n"
+        "for _ in range(150): write_whole(Path(sys.argv[1]), sys.argv[2] * 5000)"
+    )
+    file = tmp_path / "clock.json"
+    with ThreadPoolExecutor() as pool:
+        done = list(pool.map(lambda letter: run_python(code, file, letter), "ab"))
+    assert [d.returncode for d in done] == [0, 0], done[0].stderr + done[1].stderr
+    assert file.read_text() in ("a" * 5000, "b" * 5000)
+    assert mode(file) == 0o600
+    assert list(tmp_path.iterdir()) == [file]
 
 
 # ---- crash

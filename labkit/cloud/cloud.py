@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from labkit.clock import Clock
-from labkit.cloud import codes, presentations
+from labkit.cloud import codes, handshakes, presentations
 from labkit.cloud.dps import ProvisioningService
 from labkit.cloud.hub import Hubs
 from labkit.cloud.presentations import Presentation
@@ -38,9 +38,21 @@ class Cloud:
         )
         return self.refusals.refuse("mqtt", client_id, codes.UNAUTHORIZED, (check,), presented)
 
+    def handshake_failed(self, reason: str, presented: Presented) -> None:
+        """Keeps a TLS handshake that failed (``reason`` is OpenSSL's) where that can be explained
+        to somebody: ``presented`` is what the client had shown by then."""
+        failure = handshakes.explained(reason, presented)
+        if failure is not None:
+            self.refusals.note("tls", failure.message, failure.check, presented)
+
     def visits(self, service: str) -> list[Presentation]:
         """The last visit of each device to a service (``dps``, or a hub's name), newest first."""
         return [v for v in presentations.all_of(self.database) if v.service == service]
+
+    def attempts(self, service: str) -> list[Presentation]:
+        """The last refused visit under each device's name by somebody who did not hold the key
+        that the device is known by, newest first."""
+        return [v for v in presentations.attempts(self.database) if v.service == service]
 
     def close(self) -> None:
         self.database.close()

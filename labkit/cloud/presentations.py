@@ -1,17 +1,27 @@
-"""Which certificates each device sent the last time that it came, and what became of it."""
+"""Which certificates each device sent the last time that it came, and what became of it.
+
+Anybody may come under any device's name. So what a device itself sent, and what others were
+refused with under its name, are two books:
+
+    accepted, or refused with the key of the last accepted visit ──> presentation, one a device
+    refused, otherwise ────────────────────────────────────────────> attempt, the newest few
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from cryptography import x509
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from labkit.cloud.presented import Presented
 from labkit.cloud.store import Base
 from labkit.database import Database
 from labkit.pki import chain
+
+ATTEMPTS_KEPT = 200
+"""Refused visits that no known device can be held to; the oldest make room."""
 
 
 class Presentation(Base):
@@ -30,14 +40,62 @@ class Presentation(Base):
         return tuple(x509.load_pem_x509_certificates(pem)) if pem else ()
 
 
+class _Attempt(Base):
+    """The last refused visit under a name, by somebody who is not known to be that device."""
+
+    __tablename__ = "attempt"
+    number: Mapped[int] = mapped_column(primary_key=True, init=False)
+    service: Mapped[str] = mapped_column(index=True)
+    device: Mapped[str] = mapped_column(index=True)
+    at: Mapped[datetime]
+    chain_pem: Mapped[str]
+
+    def as_presentation(self) -> Presentation:
+        return Presentation(self.service, self.device, self.at, False, self.chain_pem)
+
+
 def keep(
     session: Session, service: str, device: str, at: datetime, presented: Presented, accepted: bool
 ) -> None:
-    """Replaces what was known of the device's last visit to this service."""
-    session.merge(Presentation(service, device, at, accepted, chain.to_pem(presented.chain)))
+    """Replaces what was known of the device's last visit to this service, or of the last that
+    was refused under its name."""
+    pem = chain.to_pem(presented.chain)
+    known = session.get(Presentation, (service, device))
+    if accepted or (known is not None and _same_key(known, presented)):
+        session.merge(Presentation(service, device, at, accepted, pem))
+        return
+    named = (_Attempt.service == service, _Attempt.device == device)
+    session.execute(delete(_Attempt).where(*named))
+    session.add(_Attempt(service, device, at, pem))
+    session.flush()
+    newest = select(_Attempt.number).order_by(_Attempt.number.desc()).limit(ATTEMPTS_KEPT)
+    session.execute(delete(_Attempt).where(_Attempt.number.not_in(newest)))
 
 
 def all_of(database: Database) -> list[Presentation]:
-    """Every last visit, the newest first."""
+    """The last visit of each device to each service, the newest first. An attempt counts where
+    nothing else is known under its name."""
     with database.read() as session:
-        return list(session.scalars(select(Presentation).order_by(Presentation.at.desc())))
+        found = list(session.scalars(select(Presentation)))
+        tried = [attempt.as_presentation() for attempt in session.scalars(select(_Attempt))]
+    known = {(visit.service, visit.device) for visit in found}
+    found += [visit for visit in tried if (visit.service, visit.device) not in known]
+    return sorted(found, key=lambda visit: visit.at, reverse=True)
+
+
+def attempts(database: Database) -> list[Presentation]:
+    """The last refused visit under each name by somebody who did not have the key of the
+    device's last accepted visit: a stranger, a thief, or a device nobody knows. Newest first."""
+    with database.read() as session:
+        rows = session.scalars(select(_Attempt).order_by(_Attempt.number.desc()))
+        return [row.as_presentation() for row in rows]
+
+
+def _same_key(known: Presentation, presented: Presented) -> bool:
+    """The handshake proved that the visitor has the leaf's key: who has the device's is it."""
+    if presented.leaf is None or not known.chain:
+        return False
+    try:
+        return presented.leaf.public_key() == known.chain[0].public_key()
+    except Exception:  # a key of a kind, or in a form, that cannot be read
+        return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +21,3 @@ class Presented:
     @property
     def leaf(self) -> x509.Certificate | None:
         return self.chain[0] if self.chain else None
-
-    def to_der(self) -> list[bytes]:
-        return [c.public_bytes(Encoding.DER) for c in self.chain]

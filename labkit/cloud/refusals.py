@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +22,12 @@ from labkit.trace import Check, first_failure
 
 KEPT = 1_000
 """Refusals kept in a workspace; the oldest make room."""
+
+LONGEST_ID = 128
+"""Characters of a device's name that are kept: Azure's limit. Strangers may claim any."""
+
+LONGEST_TEXT = 1_000
+"""Characters that are kept of a text that may repeat what a stranger wrote."""
 
 
 class Refusal(Base):
@@ -63,24 +70,21 @@ class Refusals:
         presented: Presented = Presented(),  # noqa: B008  frozen
     ) -> ServiceRefusal:
         """Keeps the refusal and returns it as the exception to raise."""
-        refusal = ServiceRefusal(error, checks, tracking_id=str(uuid.uuid4()))
-        row = Refusal(
-            tracking_id=refusal.tracking_id,
-            at=self._clock.now(),
-            service=service,
-            device=device,
-            status=error.status,
-            code=str(error.code),
-            message=error.message,
-            presented=chain.to_pem(presented.chain),
-            trace=[check.to_json() for check in checks],
-        )
-        with self._database.write() as session:
-            session.add(row)
-            session.flush()
-            session.execute(delete(Refusal).where(Refusal.number <= row.number - KEPT))
-        self._record(service, device, refusal)
+        checks, device = tuple(map(_clipped, checks)), clipped(device, LONGEST_ID)
+        row = self._row(service, device, (error.status, str(error.code)), error.message)
+        self._keep(row, checks, presented)
+        refusal = ServiceRefusal(error, checks, tracking_id=row.tracking_id)
+        said = f"{device or 'a client'} was refused, {refusal.message}"
+        self._record(row, said, error.code, checks)
         return refusal
+
+    def note(self, service: str, message: str, check: Check, presented: Presented) -> None:
+        """Keeps a failure that no service answered, of a client whose name is not known yet:
+        status 0, and the service's name in capitals for a code."""
+        check = _clipped(check)
+        row = self._row(service, "", (0, service.upper()), message)
+        self._keep(row, (check,), presented)
+        self._record(row, message, row.code, (check,))
 
     def find(self, tracking_id: str) -> Refusal:
         """The refusal of this tracking ID. Raises NotFound."""
@@ -91,7 +95,7 @@ class Refusals:
         if row is None:
             raise NotFound(
                 f"No refusal has the tracking ID {tracking_id!r}",
-                found=f"{self.count()} refusals in this workspace",
+                found=f"refusals in this workspace: {self.count()}",
                 cure="ask for the last one instead: labkit explain --last",
             )
         return row
@@ -112,14 +116,45 @@ class Refusals:
         with self._database.read() as session:
             return session.scalar(select(func.count()).select_from(Refusal)) or 0
 
-    def _record(self, service: str, device: str, refusal: ServiceRefusal) -> None:
-        failure = first_failure(refusal.checks)
-        why = f": {failure.why}" if failure else ""
-        self._events.record(
-            service,
-            "refused",
-            f"{device or 'a client'} was refused, {refusal.message}{why}",
+    def _row(self, service: str, device: str, answer: tuple[int, str], message: str) -> Refusal:
+        status, code = answer
+        return Refusal(
+            tracking_id=str(uuid.uuid4()),
+            at=self._clock.now(),
+            service=service,
             device=device,
-            tracking_id=refusal.tracking_id,
-            code=refusal.error.code,
+            status=status,
+            code=code,
+            message=message,
+            presented="",
+            trace=[],
         )
+
+    def _keep(self, row: Refusal, checks: tuple[Check, ...], presented: Presented) -> None:
+        row.presented = chain.to_pem(presented.chain)
+        row.trace = [check.to_json() for check in checks]
+        with self._database.write() as session:
+            session.add(row)
+            session.flush()
+            session.execute(delete(Refusal).where(Refusal.number <= row.number - KEPT))
+
+    def _record(self, row: Refusal, said: str, code: int | str, checks: tuple[Check, ...]) -> None:
+        failure = first_failure(checks)
+        self._events.record(
+            row.service,
+            "refused",
+            f"{said}: {failure.why}" if failure else said,
+            device=row.device,
+            tracking_id=row.tracking_id,
+            code=code,
+        )
+
+
+def clipped(text: str, longest: int = LONGEST_TEXT) -> str:
+    """The beginning of a text; three dots stand for what is left out."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _clipped(check: Check) -> Check:
+    cures = tuple(map(clipped, check.cures))
+    return replace(check, about=clipped(check.about), why=clipped(check.why), cures=cures)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,10 +11,14 @@ from cryptography import x509
 
 from labkit.device.flash import Flash
 from labkit.device.network import Network
+from labkit.device.payload import as_json
 from labkit.errors import BadCertificate, ConnectionFailed
 from labkit.events import Events
+from labkit.hsm import TokenKey
 from labkit.pki import chain
 from labkit.pki.identity import Identity
+
+_LONGEST_SHOWN = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +37,29 @@ class Assignment:
 class Device:
     """One device. It reaches the cloud over the network and in no other way.
 
-    ``network`` is asked when it is needed: a lab that was opened again has new addresses.
+    ``network`` is asked when it is needed: a lab that was opened again has new addresses. It
+    raises WorkspaceError once the lab is closed, and so is asked before anything else is done.
     """
 
     def __init__(
         self, identity: Identity, flash: Flash, network: Callable[[], Network], events: Events
     ) -> None:
         self.name = identity.name
-        self.key = identity.key
+        self._identified = identity
         self._flash, self._network, self._events = flash, network, events
         self._client: Any = None
         if not flash.chain:
             flash.install(identity.chain)
 
     def __repr__(self) -> str:
-        return f"<Device {self.name!r}, key in its own token, sends {chain.names(self.chain)}>"
+        return (
+            f"<Device {self.name!r}, key in its own token, sends {chain.names(self._flash.chain)}>"
+        )
+
+    @property
+    def key(self) -> TokenKey:
+        """Its private key, in its own token: opened when this is first asked for."""
+        return self._identified.key
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -57,13 +68,17 @@ class Device:
     @property
     def chain(self) -> list[x509.Certificate]:
         """What it sends in TLS: its own certificate first, then what is installed behind it."""
-        return self._flash.chain
+        found = self._flash.chain
+        if not found:  # gone with a workspace that was thrown away
+            self._network()
+        return found
 
     def install_chain(self, certificates: Sequence[x509.Certificate]) -> None:
         """Replaces the chain in flash, as a firmware update would. The key stays.
 
         Raises BadCertificate unless the first certificate is for this device's own key.
         """
+        self._network()
         if not certificates or certificates[0].public_key() != self.key.public_key():
             raise BadCertificate(
                 f"This chain does not belong to {self.name}",
@@ -84,8 +99,9 @@ class Device:
         """Registers with DPS and remembers the hub. Raises ProvisioningFailed."""
         from labkit.device import sdk  # the SDK is slow to import, and a lab opens without it
 
+        network = self._network()
         self._record("provision", f"asks DPS to provision it, sending {chain.names(self.chain)}")
-        result = sdk.register(self._network(), self.name, self._identity(sdk))
+        result = sdk.register(network, self.name, self._identity(sdk))
         state = result.registration_state
         assigned = Assignment(state.assigned_hub, state.device_id, result.status, state.sub_status)
         self._flash.remember({**self._flash.state, "assignment": asdict(assigned)})
@@ -99,6 +115,7 @@ class Device:
         if self._client is not None and self._client.connected:
             return self
         self.disconnect()
+        network = self._network()
         assigned = self.assignment
         if assigned is None:
             raise ConnectionFailed(
@@ -107,25 +124,40 @@ class Device:
                 cure=f"provision it first: lab.device({self.name!r}).provision()",
             )
         identity = self._identity(sdk)
-        self._client = sdk.connect(self._network(), assigned.hub, assigned.device_id, identity)
+        self._client = sdk.connect(network, assigned.hub, assigned.device_id, identity)
         self._record("connected", f"connected to {assigned.hub}")
         return self
 
     def send(self, body: Any, **properties: str) -> None:
-        """Sends telemetry: anything that JSON can carry. Returns once the hub has acknowledged."""
+        """Sends telemetry: anything that JSON can carry. Returns once the hub has acknowledged.
+
+        Raises ConnectionFailed, or LabError for what is no JSON or more than 256 KB.
+        """
         from labkit.device import sdk
 
-        self._connected().send_message(sdk.message(json.dumps(body), properties))
-        self._record("sent", f"sent {json.dumps(body)}")
+        client, text = self._connected(), as_json(body)
+        sdk.send(client, text, properties)
+        self._record("sent", f"sent {text[:_LONGEST_SHOWN]}")
 
     def twin(self) -> dict[str, Any]:
-        """Its twin, as the hub has it: ``{"desired": {...}, "reported": {...}}``."""
-        twin: dict[str, Any] = self._connected().get_twin()
-        return twin
+        """Its twin, as the hub has it: ``{"desired": {...}, "reported": {...}}``.
+
+        Raises ConnectionFailed.
+        """
+        from labkit.device import sdk
+
+        return sdk.twin(self._connected())
 
     def report(self, **properties: Any) -> None:
-        """Sets reported properties of its twin."""
-        self._connected().patch_twin_reported_properties(properties)
+        """Sets reported properties of its twin.
+
+        Raises ConnectionFailed, or LabError for what is no JSON or what the hub refuses.
+        """
+        from labkit.device import sdk
+
+        client = self._connected()
+        as_json(properties)
+        sdk.report(client, properties)
 
     def disconnect(self) -> None:
         """Leaves the hub. Harmless when it is not connected."""
@@ -137,6 +169,7 @@ class Device:
 
     def _connected(self) -> Any:
         if self._client is None:
+            self._network()
             raise ConnectionFailed(
                 f"{self.name} is not connected", cure="connect it first: widget.connect()"
             )

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,15 @@ from azure.iot.device import (
     ProvisioningDeviceClient,
     exceptions,
 )
-from azure.iot.device.common import http_transport, mqtt_transport
+from azure.iot.device.common import http_transport, mqtt_transport, transport_exceptions
+from azure.iot.device.common.pipeline import pipeline_exceptions
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from labkit.device.network import Network
-from labkit.errors import ConnectionFailed, ProvisioningFailed
+from labkit.errors import ConnectionFailed, LabError, ProvisioningFailed
 from labkit.hsm import TokenEcKey, TokenKey
 from labkit.pki import chain
 
@@ -39,6 +41,20 @@ _HASHES: dict[str, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {
     "sha512": hashes.SHA512,
 }
 _SHUTDOWN_SECONDS = 5.0
+_LARGEST_MESSAGE = "256 KB"
+_FAILURES = (
+    exceptions.ClientError,
+    exceptions.OperationTimeout,
+    exceptions.OperationCancelled,
+    # Not translated by the SDK where it subscribes before it asks, as for the first twin.
+    pipeline_exceptions.PipelineException,
+    transport_exceptions.ConnectionFailedError,
+    transport_exceptions.ConnectionDroppedError,
+    transport_exceptions.NoConnectionError,
+    transport_exceptions.UnauthorizedError,
+    transport_exceptions.ProtocolClientError,
+    transport_exceptions.TlsExchangeAuthError,
+)
 
 # Without a handler of their own, the SDK's warnings land in a notebook's output.
 for _name in ("azure.iot.device", "paho"):
@@ -122,7 +138,7 @@ def register(network: Network, registration_id: str, identity: TokenX509) -> Any
     )
     try:
         result = client.register()
-    except (exceptions.ClientError, exceptions.OperationTimeout) as error:
+    except _FAILURES as error:
         _shut_down(client)
         raise ProvisioningFailed(
             f"DPS did not provision {registration_id}",
@@ -151,7 +167,7 @@ def connect(network: Network, hub: str, device_id: str, identity: TokenX509) -> 
     )
     try:
         client.connect()
-    except (exceptions.ClientError, exceptions.OperationTimeout) as error:
+    except _FAILURES as error:
         client.shutdown()
         raise ConnectionFailed(
             f"{hub} did not take {device_id}",
@@ -161,11 +177,57 @@ def connect(network: Network, hub: str, device_id: str, identity: TokenX509) -> 
     return client
 
 
-def message(body: str, properties: dict[str, str]) -> Message:
-    """A telemetry message that says it is JSON in UTF-8."""
+def send(client: Any, body: str, properties: dict[str, str]) -> None:
+    """Sends telemetry that says it is JSON in UTF-8; returns once the hub has acknowledged it.
+
+    Raises ConnectionFailed, or LabError for what is too large.
+    """
     made = Message(body, content_encoding="utf-8", content_type="application/json")  # type: ignore[no-untyped-call]
     made.custom_properties.update(properties)
-    return made
+    with _in_the_labs_words("The message did not reach the hub"):
+        try:
+            client.send_message(made)
+        except ValueError as error:  # the SDK weighs it before it sends
+            raise LabError(
+                "The message cannot be sent",
+                expected=f"at most {_LARGEST_MESSAGE}, properties included",
+                found=f"{len(body.encode()):,} bytes of JSON: {error}",
+                cure="send less, or in several messages",
+            ) from error
+
+
+def twin(client: Any) -> dict[str, Any]:
+    """The device's twin. Raises ConnectionFailed."""
+    with _in_the_labs_words("The twin did not arrive"):
+        found: dict[str, Any] = client.get_twin()
+        return found
+
+
+def report(client: Any, properties: dict[str, Any]) -> None:
+    """Patches the twin's reported properties. Raises ConnectionFailed, or LabError where the hub
+    does not take them."""
+    with _in_the_labs_words("The reported properties did not reach the hub"):
+        client.patch_twin_reported_properties(properties)
+
+
+@contextmanager
+def _in_the_labs_words(what: str) -> Iterator[None]:
+    """The SDK's own exceptions mean little to a trainee, and tell no cure."""
+    try:
+        yield
+    except _FAILURES as error:
+        if isinstance(error.__cause__, exceptions.ServiceError):  # it did arrive, and was refused
+            raise LabError(
+                "The hub refused the request",
+                found=_in_words(error),
+                cure="ask the lab why, the device learns no more: lab.explain()",
+            ) from error
+        raise ConnectionFailed(
+            what,
+            expected="a connection to the hub",
+            found=_in_words(error),
+            cure="see whether the lab still runs, then connect again: widget.connect()",
+        ) from error
 
 
 def _in_words(error: BaseException) -> str:

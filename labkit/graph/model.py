@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from networkx import DiGraph
 
     from labkit.cloud.presentations import Presentation
-    from labkit.device import Device
     from labkit.lab import Lab
     from labkit.trace import Check
 
@@ -44,6 +43,9 @@ class _Board:
         self._last = next(iter(self._visits.values()), None)
         self._authorities = [ca for custodian in lab.custodians for ca in custodian.authorities()]
         self._certificates = [ca.certificate for ca in self._authorities]
+        self._by_name: dict[x509.Name, list[x509.Certificate]] = {}
+        for certificate in self._certificates:
+            self._by_name.setdefault(certificate.subject, []).append(certificate)
         self._ids = {
             chain.thumbprint(ca.certificate): f"ca {ca.custodian.name}/{ca.name}"
             for ca in self._authorities
@@ -111,10 +113,10 @@ class _Board:
                 kind="device",
                 label=device.name,
                 detail=f"{describe_key(certificate.public_key())} · valid to {ends}",
-                state=self._device_state(device),
+                state=self._device_state(device.name, certificate),
                 presented=True if device.name in self._visits else None,
             )
-            issuer = next(iter(chain.climb(certificate, self._certificates)[1:]), None)
+            issuer = self._issuer(certificate)
             if issuer is not None:
                 self._link(issuer, name, certificate)
 
@@ -183,6 +185,10 @@ class _Board:
         broken = broken and issuer not in self._verified and not self._last_was_accepted()
         add_edge(self.graph, known, below, kind="signed", broken=broken)
 
+    def _issuer(self, certificate: x509.Certificate) -> x509.Certificate | None:
+        named = self._by_name.get(certificate.issuer, [])
+        return next((ca for ca in named if chain.signed_by(certificate, ca)), None)
+
     def _last_was_accepted(self) -> bool:
         return self._last is not None and self._last.accepted
 
@@ -206,10 +212,10 @@ class _Board:
         way_up = chain.climb(certificate, self._certificates)
         return "trusted" if any(ca in self._verified for ca in way_up) else "unknown"
 
-    def _device_state(self, device: Device) -> StateKey:
-        if (ailing := self._ailing(device.certificate)) is not None:
+    def _device_state(self, name: str, certificate: x509.Certificate) -> StateKey:
+        if (ailing := self._ailing(certificate)) is not None:
             return ailing
-        visit = self._visits.get(device.name)
+        visit = self._visits.get(name)
         return "trusted" if visit is not None and visit.accepted else "unknown"
 
     def _ailing(self, certificate: x509.Certificate) -> StateKey | None:

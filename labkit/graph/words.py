@@ -119,7 +119,8 @@ class _Teller:
         said = _VERBS[edge.kind].format(label)
         if self.board.nodes[edge.target].kind == "hub":
             said = said.replace("provisioned as", "provisioned to")
-        return f"{said}, but its own certificate was not shown" if edge.broken and not fold else said
+        unseen = edge.broken and not fold
+        return f"{said}, but its own certificate was not shown" if unseen else said
 
 
 def _listed(names: list[str]) -> str:

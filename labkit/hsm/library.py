@@ -22,6 +22,9 @@ from pkcs11.exceptions import PKCS11Error
 
 from labkit.errors import SoftHsmMissing
 
+CONFIGURATION = "SOFTHSM2_CONF"
+"""The environment variable in which SoftHSM finds its configuration file."""
+
 LOCK = threading.RLock()
 """Held around every PKCS#11 call of this process: python-pkcs11 calls C_Initialize without
 locking arguments, and SoftHSM then has no mutexes of its own."""
@@ -63,25 +66,55 @@ def _expanded() -> tuple[str, ...]:
 
 _idle: list[Any] = []
 _loaded: set[str] = set()
+_taken: list[str] = []
+"""The configurations of the workspaces that are open, the latest last."""
+_found: str | None = None
+"""What SOFTHSM2_CONF was before the first of them."""
 
 
 def take(configuration: Path) -> Any:
     """An initialised library that reads ``configuration``; give it back with :func:`release`."""
     with LOCK:
-        # Set for good: `softhsm2-util` started from a notebook then sees the same tokens.
-        os.environ["SOFTHSM2_CONF"] = str(configuration)
-        if _idle:
-            library = _idle.pop()
-            library.initialize()
-            return library
-        return _load(_not_yet_loaded(find_module()))
+        _point_to(str(configuration))
+        try:
+            if not _idle:
+                return _load(_not_yet_loaded(find_module()))
+            _idle[-1].initialize()
+            return _idle.pop()
+        except BaseException:
+            _point_back(str(configuration))
+            raise
 
 
-def release(library: Any) -> None:
+def release(library: Any, configuration: Path) -> None:
     """Finalises ``library``: every session and key handle of it dies."""
     with LOCK:
-        library.finalize()
-        _idle.append(library)
+        try:
+            library.finalize()
+            _idle.append(library)
+        finally:
+            _point_back(str(configuration))
+
+
+def _point_to(configuration: str) -> None:
+    """Until the release, so that `softhsm2-util` started from a notebook sees the same tokens."""
+    global _found
+    if not _taken:
+        _found = os.environ.get(CONFIGURATION)
+    _taken.append(configuration)
+    os.environ[CONFIGURATION] = configuration
+
+
+def _point_back(configuration: str) -> None:
+    """To the workspace opened last of those still open, or to where it pointed before them all."""
+    _taken.remove(configuration)
+    if os.environ.get(CONFIGURATION) != configuration:
+        return  # somebody has set it to something else since
+    earlier = _taken[-1] if _taken else _found
+    if earlier is None:
+        del os.environ[CONFIGURATION]
+    else:
+        os.environ[CONFIGURATION] = earlier
 
 
 def _load(path: Path) -> Any:

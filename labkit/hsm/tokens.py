@@ -8,23 +8,22 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pkcs11
-from pkcs11 import Attribute, KeyType, ObjectClass
-from pkcs11.exceptions import NoSuchToken, PKCS11Error
-from pkcs11.util.ec import encode_named_curve_parameters
+from pkcs11 import Attribute, ObjectClass, TokenFlag
+from pkcs11.exceptions import PKCS11Error
 
 from labkit.errors import Conflict, NotFound, TokenError
 from labkit.files import write_whole
-from labkit.hsm import cryptoki, library
+from labkit.hsm import cryptoki, library, pairs
 from labkit.hsm.keys import Algorithm, TokenKey, wrap
 from labkit.hsm.library import LOCK
 
 _LONGEST_LABEL = 32
-_KEY_ID_BYTES = 8
+_CLOSED = "its lab was closed or started over: run again the cells that made it"
 
 
 class TokenStore:
@@ -43,16 +42,22 @@ class TokenStore:
         self._open: dict[str, Token] = {}
         self.configuration = self._configure()
         self._library: Any = library.take(self.configuration)
+        try:
+            self._blank, self._tokens = self._survey({})
+        except BaseException:
+            self.close()
+            raise
 
     def _configure(self) -> Path:
         path = self._directory / "softhsm2.conf"
-        path.write_text(
+        write_whole(
+            path,
             f"directories.tokendir = {_plain_path(self._directory / 'tokens')}\n"
             "objectstore.backend = file\n"
             "objectstore.umask = 0077\n"
             "log.level = ERROR\n"
             "slots.removable = false\n"
-            "library.reset_on_fork = false\n"
+            "library.reset_on_fork = false\n",
         )
         return path
 
@@ -60,14 +65,16 @@ class TokenStore:
     def labels(self) -> list[str]:
         """The labels of all tokens in this workspace, sorted."""
         with LOCK:
-            return sorted(t.label for t in self._using().get_tokens() if t.label)
+            self._using()
+            return sorted(self._tokens)
 
     def token(self, label: str) -> Token:
         """The token of this label, made when there is none. Raises TokenError for a bad label."""
         with LOCK:
+            self._using()
             if label not in self._open:
                 _check_label(label)
-                if self._find(label) is not None and label not in self._pins:
+                if label in self._tokens and label not in self._pins:
                     raise self._locked(label, "no PIN at all")
                 pins = self._pins.of(label)
                 self._ensure(label, pins)
@@ -79,41 +86,50 @@ class TokenStore:
         with LOCK:
             if self._library is None:
                 return
-            for token in self._open.values():
-                token.close()
+            opened, self._library = self._library, None
+            with ExitStack() as leaving:  # each is left, whatever the others do
+                leaving.callback(library.release, opened, self.configuration)
+                for token in self._open.values():
+                    leaving.callback(token.close)
             self._open.clear()
-            library.release(self._library)
-            self._library = None
 
     def _using(self) -> Any:
         if self._library is None:
-            raise TokenError("This workspace's tokens are closed", cure="open the lab again")
+            raise TokenError("This workspace's tokens are closed", cure=_CLOSED)
         return self._library
 
     def _ensure(self, label: str, pins: dict[str, str]) -> None:
         """Makes the token, or finishes one whose making was cut off before it had a PIN."""
         path = self._using().so
-        if self._find(label) is None:
-            cryptoki.init_token(path, self._empty_slot(), label, pins["so"])
-        token = self._find(label)
-        if not token.flags & pkcs11.TokenFlag.USER_PIN_INITIALIZED:
+        if label not in self._tokens:
+            cryptoki.init_token(path, self._blank, label, pins["so"])
+            self._blank, self._tokens = self._survey(self._tokens)
+        token = self._tokens[label]
+        if not token.flags & TokenFlag.USER_PIN_INITIALIZED:
             cryptoki.init_pin(path, token.slot.slot_id, pins["so"], pins["user"])
 
-    def _find(self, label: str) -> Any:
-        try:
-            return self._using().get_token(token_label=label)
-        except NoSuchToken:
-            return None
+    def _survey(self, known: dict[str, pkcs11.Token]) -> tuple[int, dict[str, pkcs11.Token]]:
+        """The empty slot, and every token by its label.
 
-    def _empty_slot(self) -> int:
-        slots = self._using().get_slots(token_present=True)
-        blank = (s for s in slots if not s.get_token().flags & pkcs11.TokenFlag.TOKEN_INITIALIZED)
-        slot: int = next(blank).slot_id
-        return slot
+        To ask a token what it is takes SoftHSM as long as everything else at 200 tokens, so
+        those in ``known`` are not asked again. A token that is made may move to another slot;
+        no other does.
+        """
+        blank, tokens = -1, dict(known)
+        slots = {token.slot.slot_id for token in known.values()}
+        for slot in self._using().get_slots(token_present=True):
+            if slot.slot_id in slots:
+                continue
+            token = slot.get_token()
+            if token.flags & TokenFlag.TOKEN_INITIALIZED:
+                tokens[token.label] = token
+            else:
+                blank = slot.slot_id
+        return blank, tokens
 
     def _log_in(self, label: str, pins: dict[str, str]) -> Token:
         try:
-            session = self._find(label).open(rw=True, user_pin=pins["user"])
+            session = self._tokens[label].open(rw=True, user_pin=pins["user"])
         except PKCS11Error as error:
             raise self._locked(label, type(error).__name__) from error
         return Token(label, pins["user"], session)
@@ -141,12 +157,14 @@ class Token:
     def generate_key(self, label: str, algorithm: Algorithm = Algorithm.P256) -> TokenKey:
         """A new key pair, made inside the token: sensitive, never extractable, for signing only.
 
-        Raises Conflict when the token has a key of this label.
+        Raises Conflict when the token has a key of this label; half of one, which a crash left,
+        is destroyed first.
         """
         with LOCK:
             if self.has_key(label):
                 raise Conflict(f"Token {self.label!r} has a key {label!r} already")
-            public, private = self._generate(label, algorithm, keep=True)
+            pairs.sweep(self.session, label)
+            public, private = pairs.generate(self.session, label, algorithm, keep=True)
             self._keys[label] = wrap(self, label, public, private)
             return self._keys[label]
 
@@ -154,7 +172,7 @@ class Token:
     def passing_key(self, label: str, algorithm: Algorithm = Algorithm.P256) -> Iterator[TokenKey]:
         """A key pair for one use: never stored, and destroyed when the block ends."""
         with LOCK:
-            public, private = self._generate(label, algorithm, keep=False)
+            public, private = pairs.generate(self.session, label, algorithm, keep=False)
         try:
             yield wrap(self, label, public, private)
         finally:
@@ -164,41 +182,48 @@ class Token:
 
     def ensure_key(self, label: str) -> TokenKey:
         """The key of this label, made when there is none: so a step that a crash cut off after
-        its key was born goes on with that key."""
+        its key was born goes on with that key. One that was cut off while it was born is made
+        anew: nothing can have been signed with it."""
         with LOCK:
             return self.key(label) if self.has_key(label) else self.generate_key(label)
 
     def key(self, label: str) -> TokenKey:
-        """The key of this label. Raises NotFound."""
+        """The key of this label. Raises NotFound, or TokenError where only half of it is there."""
         with LOCK:
-            if label not in self._keys:
-                found = {c: self._look_up(label, c) for c in ObjectClass if "_KEY" in c.name}
-                private, public = found[ObjectClass.PRIVATE_KEY], found[ObjectClass.PUBLIC_KEY]
-                if private is None or public is None:
-                    raise NotFound(
-                        f"Token {self.label!r} has no key {label!r}",
-                        found=f"keys: {', '.join(self.key_labels) or 'none'}",
-                    )
-                self._keys[label] = wrap(self, label, public, private)
-            return self._keys[label]
+            if self.has_key(label):
+                return self._keys[label]
+            if not pairs.stored(self.session, ObjectClass.PRIVATE_KEY, label):
+                raise NotFound(
+                    f"Token {self.label!r} has no key {label!r}",
+                    found=f"keys: {', '.join(self.key_labels) or 'none'}",
+                )
+            raise TokenError(
+                f"Key {label!r} in token {self.label!r} is damaged",
+                expected="a private key whose signatures its public key verifies",
+                found="halves that do not fit, as a process leaves that is killed meanwhile",
+                cure="repeat the step that makes the key, or start over: Lab.open(..., fresh=True)",
+            )
 
     def has_key(self, label: str) -> bool:
+        """Whether there is a key of this label that works: tried once, when it is first named."""
         with LOCK:
-            return label in self._keys or self._look_up(label, ObjectClass.PRIVATE_KEY) is not None
+            if label not in self._keys and (key := pairs.sound(self, label)) is not None:
+                self._keys[label] = key
+            return label in self._keys
 
     @property
     def key_labels(self) -> list[str]:
         """The labels of the private keys in this token, sorted."""
         with LOCK:
             found = self.session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY})
-            return sorted(key.label for key in found)
+            return sorted(key.label for key in found if key.label)
 
     @property
     def session(self) -> Any:
         """The PKCS#11 session. Raises TokenError once the lab is closed: a handle of a closed
         session may by then name another token's key."""
         if self._session is None:
-            raise TokenError(f"Token {self.label!r} is closed", cure="open the lab again")
+            raise TokenError(f"Token {self.label!r} is closed", cure=_CLOSED)
         return self._session
 
     def close(self) -> None:
@@ -206,34 +231,6 @@ class Token:
             if self._session is not None:
                 self._session.close()
                 self._session = None
-
-    def _look_up(self, label: str, object_class: ObjectClass) -> Any:
-        wanted = {Attribute.CLASS: object_class, Attribute.LABEL: label}
-        return next(iter(list(self.session.get_objects(wanted))), None)
-
-    def _generate(self, label: str, algorithm: Algorithm, keep: bool) -> tuple[Any, Any]:
-        common = {"store": keep, "label": label, "id": secrets.token_bytes(_KEY_ID_BYTES)}
-        private = {
-            Attribute.SENSITIVE: True,
-            Attribute.EXTRACTABLE: False,
-            Attribute.SIGN: True,
-            Attribute.DECRYPT: False,
-            Attribute.UNWRAP: False,
-        }
-        if algorithm.curve is None:
-            pair = self.session.generate_keypair(
-                KeyType.RSA, algorithm.bits, private_template=private, **common
-            )
-        else:
-            curve = encode_named_curve_parameters(algorithm.curve.name)
-            domain = self.session.create_domain_parameters(
-                KeyType.EC, {Attribute.EC_PARAMS: curve}, local=True
-            )
-            pair = domain.generate_keypair(
-                private_template={**private, Attribute.DERIVE: False}, **common
-            )
-        public, secret = pair
-        return public, secret
 
 
 class _PinBook:
@@ -267,9 +264,10 @@ def _plain_path(directory: Path) -> Path:
 
 
 def _check_label(label: str) -> None:
-    if not label or len(label.encode()) > _LONGEST_LABEL or label != label.strip():
+    long = len(label.encode()) if isinstance(label, str) else 0
+    if not 0 < long <= _LONGEST_LABEL or label != label.strip():
         raise TokenError(
             f"{label!r} cannot be the label of a token",
-            expected=f"1 to {_LONGEST_LABEL} bytes, without blanks at the ends (PKCS#11)",
-            found=f"{len(label.encode())} bytes",
+            expected=f"1 to {_LONGEST_LABEL} bytes of text, without blanks at the ends (PKCS#11)",
+            found=f"{long} bytes" if isinstance(label, str) else type(label).__name__,
         )

@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -100,6 +101,7 @@ def fault(certificate: x509.Certificate) -> str:
     return ""
 
 
+@lru_cache(maxsize=4096)  # asked again and again of the same few, and the answer never changes
 def signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Whether ``issuer`` carries the name and the key that ``certificate`` was signed with."""
     try:
@@ -160,6 +162,12 @@ def read_certificate(data: x509.Certificate | Readable) -> x509.Certificate:
     """The one certificate in ``data``. Raises BadCertificate where there are more."""
     if isinstance(data, x509.Certificate):
         return data
+    if not isinstance(data, str | bytes | bytearray | memoryview | Path):
+        holds_one = isinstance(getattr(data, "certificate", None), x509.Certificate)
+        raise _bad(
+            f"a value of type {type(data).__name__}",
+            cure="hand over its .certificate" if holds_one else "",
+        )
     found = read_certificates(data)
     if len(found) != 1:
         raise _bad(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labkit.errors import NotFound
 from labkit.lab import Lab
 from labkit.progress import note
 from labkit.scenarios import first_device
 from labkit.ui.check import Case, Report
+
+if TYPE_CHECKING:
+    from labkit.ui.player import Player
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,18 @@ class _Exercise:
 
 
 _EXERCISES = {"second-widget": _Exercise(first_device.WORKSPACE, first_device.second_widget)}
+
+
+_STORIES = {first_device.STORY.name: first_device.STORY}
+
+
+def play(name: str) -> Player:
+    """A lesson's story, from its beginning, in a lab of its own. Raises NotFound."""
+    from labkit.ui.player import Player  # late: the widgets are slow to import
+
+    if name not in _STORIES:
+        raise NotFound(f"There is no story {name!r}", found=", ".join(sorted(_STORIES)))
+    return Player(_STORIES[name])
 
 
 def check(name: str, answer: object) -> Report:
@@ -39,4 +54,4 @@ def check(name: str, answer: object) -> Report:
     return report
 
 
-__all__ = ["check"]
+__all__ = ["check", "play"]

@@ -144,9 +144,9 @@ STORY = Scenario(
         ),
         Step(
             "Refused",
-            "`401` is all that the device learns. DPS has the widget's certificate and "
-            "Company-X's, and has never seen what is in between: it cannot follow the chain. "
-            "Nobody looks up missing certificates.",
+            "`401` is all that the device learns. DPS was shown the widget's certificate and has "
+            "Company-X's. What is in between was not sent, and DPS keeps nothing of an earlier "
+            "visit: it cannot follow the chain. Nobody looks up missing certificates.",
             _provision,
             predict=Prediction(
                 "The widget asks DPS again, sending its own certificate alone. What happens?",

@@ -52,10 +52,14 @@ class SupplyChain(Generic[DeviceT]):
 
     def device_key(self, name: str) -> TokenKey:
         """The key of a device, born in the device's own token when it is first asked for."""
+        if not ids.is_valid(name):
+            raise LabError(
+                f"{name!r} cannot be a registration ID",
+                expected=ids.RULE,
+                cure="choose another name for the device",
+            )
         if name in self.ledger.custodians():
             raise Conflict(f"{name!r} is a custodian", cure="choose another name")
-        if not ids.is_valid(name):
-            raise LabError(f"{name!r} cannot be a registration ID", expected=ids.RULE)
         if name in self._reserved:
             raise Conflict(f"{name!r} is reserved for the services", cure="choose another name")
         return self.tokens.token(_token_label(name)).ensure_key(_KEY)
@@ -85,7 +89,7 @@ class SupplyChain(Generic[DeviceT]):
         csr: x509.CertificateSigningRequest,
     ) -> None:
         """One signature of a CA, in the ledger for good when this returns."""
-        self.ledger.add(issued(f"{custodian}/{ca}", certificate, csr, self.clock.now()))
+        self.ledger.add_all([issued(f"{custodian}/{ca}", certificate, csr, self.clock.now())])
 
     def assembled(self) -> list[DeviceT]:
         """The devices that were asked for since the lab was opened."""
@@ -98,7 +102,9 @@ class SupplyChain(Generic[DeviceT]):
         return [row.name for row in self.ledger.devices()]
 
     def _identity(self, row: DeviceRow) -> Identity:
-        return Identity(self.device_key(row.name), tuple(stored(row.chain_pem)))
+        """Its key must be there: a new one in its place would not fit the certificate."""
+        label = _token_label(row.name)
+        return Identity(lambda: self.tokens.token(label).key(_KEY), tuple(stored(row.chain_pem)))
 
 
 def _token_label(name: str) -> str:

@@ -12,10 +12,12 @@ from typing import Generic
 
 from cryptography import x509
 
-from labkit.errors import BadCertificate, Conflict
+from labkit import ids
+from labkit.errors import BadCertificate, BadRequest, Conflict, LabError
 from labkit.hsm import Token
 from labkit.pki import authority, chain, possession, profiles, request
 from labkit.pki.authority import Authority
+from labkit.pki.chain import Readable
 from labkit.pki.profiles import Profile
 from labkit.supplychain.chain import DeviceT, SupplyChain
 from labkit.supplychain.ledger import AuthorityRow, DeviceRow, stored
@@ -37,7 +39,8 @@ class Custodian(Generic[DeviceT]):
         wanted = common_name or f"{self.name} Root CA"
         if existing := self._existing(wanted, issuer=None):
             return existing
-        key, subject = self.token.ensure_key(wanted), request.name(wanted, self.name)
+        subject = request.name(wanted, self.name)  # refuses a bad name before there is a key
+        key = self.token.ensure_key(wanted)
         csr = request.make(key, subject)
         certificate = authority.self_sign(key, subject, self._chain.clock)
         self._chain.record_issued(self.name, wanted, certificate, csr)
@@ -45,8 +48,8 @@ class Custodian(Generic[DeviceT]):
 
     def request_ca(self, common_name: str) -> x509.CertificateSigningRequest:
         """A request for a CA certificate: the key pair is made in this custodian's token."""
-        key = self.token.ensure_key(common_name)
-        return request.make(key, request.name(common_name, self.name))
+        subject = request.name(common_name, self.name)  # refuses a bad name before there is a key
+        return request.make(self.token.ensure_key(common_name), subject)
 
     def accept_ca(
         self, csr: x509.CertificateSigningRequest, certificates: tuple[x509.Certificate, ...]
@@ -131,6 +134,15 @@ class CertificateAuthority(Generic[DeviceT]):
         self, custodian: Custodian[DeviceT], common_name: str = ""
     ) -> CertificateAuthority[DeviceT]:
         """Signs another custodian's CA. They make the key and the request; this CA signs it."""
+        if not isinstance(custodian, Custodian):
+            raise LabError(
+                f"{custodian!r} is no custodian",
+                expected="the custodian whose CA is to be signed",
+                found=f"a value of type {type(custodian).__name__}",
+                cure=f"sign_intermediate(lab.custodian({str(custodian)!r}))"
+                if isinstance(custodian, str)
+                else "hand over what lab.custodian(NAME) returns",
+            )
         wanted = common_name or f"{custodian.name} CA"
         if existing := custodian._existing(wanted, issuer=self.certificate):
             return existing
@@ -143,6 +155,7 @@ class CertificateAuthority(Generic[DeviceT]):
         ``name`` becomes the CN and so the registration ID: at most 64 characters.
         Raises Conflict where another CA has made a device of this name.
         """
+        request.name(name)  # refuses what can be no name before anything is looked up or made
         row = self._chain.ledger.device(name)
         if row is None:
             self._manufacture(name)
@@ -156,6 +169,27 @@ class CertificateAuthority(Generic[DeviceT]):
             self._chain.events.record("supply chain", "again", f"{name} was there already")
         return self._chain.device(name)
 
+    def sign_device(self, csr: x509.CertificateSigningRequest | Readable) -> list[x509.Certificate]:
+        """Signs the request of a device that keeps its own key: PEM, DER, or a file of either.
+
+        Returns what goes into the device: its certificate first, then its issuers without the
+        root. The CN is the registration ID. Raises BadCertificate for what is no request, and
+        BadRequest for one that is not signed.
+        """
+        asked = request.read(csr)
+        name = chain.common_name(asked)
+        if not ids.is_valid(name):
+            raise BadRequest(
+                f"The request for {name!r} is for no registration ID",
+                expected=f"as the CN {ids.RULE}",
+                found=f"the subject {asked.subject.rfc4514_string()!r}",
+                cure="make a new request whose CN is the device's registration ID",
+            )
+        certificate = self._sign(asked, profiles.DEVICE)
+        text = f"{name} was signed by {self.name}, on a request from outside the lab"
+        self._chain.events.record("supply chain", "signed", text, name=name)
+        return self._injected(certificate)
+
     def prove_possession(self, code: str) -> x509.Certificate:
         """A verification certificate with ``code`` as its CN, signed inside the CA's token."""
         return possession.prove(self._signer, code)
@@ -165,11 +199,15 @@ class CertificateAuthority(Generic[DeviceT]):
         key = self._chain.device_key(name)
         csr = request.make(key, subject)
         certificate = self._sign(csr, profiles.DEVICE)
-        # Without the root: whoever judges the chain must have that already, or it is worth nothing.
-        injected = (certificate, *(ca for ca in self.chain if not chain.is_self_signed(ca)))
-        self._chain.ledger.add(DeviceRow(name, self._full_name, chain.to_pem(injected)))
+        injected = chain.to_pem(self._injected(certificate))
+        self._chain.ledger.add(DeviceRow(name, self._full_name, injected))
         text = f"{name} was signed by {self.name}"
         self._chain.events.record("supply chain", "device", text, name=name)
+
+    def _injected(self, certificate: x509.Certificate) -> list[x509.Certificate]:
+        """Without the root: whoever judges the chain must have that already, or it is worth
+        nothing."""
+        return [certificate, *(ca for ca in self.chain if not chain.is_self_signed(ca))]
 
     @property
     def _full_name(self) -> str:

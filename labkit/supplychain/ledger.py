@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
 from labkit.database import COLUMN_TYPES, Database
@@ -63,6 +63,10 @@ class DeviceRow(_Base):
     chain_pem: Mapped[str]
 
 
+_COLUMNS = tuple(IssuedRow.__table__.columns.keys())
+_INSERT_ISSUED = insert(IssuedRow)
+
+
 class Ledger:
     """The supply chain's records, in one database file."""
 
@@ -97,10 +101,16 @@ class Ledger:
         with self._database.read() as session:
             return session.get(DeviceRow, name)
 
-    def add(self, row: AuthorityRow | IssuedRow | DeviceRow) -> None:
+    def add(self, row: AuthorityRow | DeviceRow) -> None:
         """Committed when this returns."""
         with self._database.write() as session:
             session.add(row)
+
+    def add_all(self, rows: Sequence[IssuedRow]) -> None:
+        """Signatures, one or many: all committed when this returns, or none."""
+        values = [{name: getattr(row, name) for name in _COLUMNS} for row in rows]
+        if values:
+            self._database.insert(_INSERT_ISSUED, values)
 
 
 def issued(

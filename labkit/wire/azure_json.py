@@ -35,7 +35,7 @@ def timestamp(moment: datetime) -> str:
 
 
 def refusal(error: ServiceRefusal, now: datetime) -> dict[str, Any]:
-    """The body of every error of DPS."""
+    """The body of every error of DPS, and of the hub over MQTT."""
     return {
         "errorCode": error.error.code,
         "trackingId": error.tracking_id,

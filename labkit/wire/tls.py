@@ -176,9 +176,8 @@ class Link(asyncio.Protocol):
         """Says goodbye in TLS and closes the socket, once what was sent is out, or time is."""
         if self._closing:
             return
-        if self._application is not None:
-            with contextlib.suppress(SSL.Error):  # what is broken needs no goodbye
-                self._tls.shutdown()
+        with contextlib.suppress(SSL.Error):  # a handshake that is not done has no goodbye
+            self._tls.shutdown()
         self._leave()
 
     def abort(self) -> None:
@@ -290,6 +289,9 @@ class Link(asyncio.Protocol):
         self.abort()
 
     def _too_late(self, what: str, seconds: float) -> None:
+        if self._full:  # it is we who do not listen: until it reads, the other clock counts
+            self.expect_within(seconds, what)
+            return
         self._record("silent", f"closed a client that was silent: {what} took over {seconds:g} s")
         self.close()
 

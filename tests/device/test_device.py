@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
+import pytest
 from complaints import refused
-from stories import Story, supply_chain
+from stories import Story, open_lab, supply_chain
 
 from labkit import Lab
-from labkit.errors import BadCertificate, ConnectionFailed, ProvisioningFailed
+from labkit.device import Device
+from labkit.errors import (
+    BadCertificate,
+    ConnectionFailed,
+    LabError,
+    ProvisioningFailed,
+    WorkspaceError,
+)
 
 
 def test_a_chain_must_begin_with_the_certificate_of_the_devices_own_key(story: Story) -> None:
@@ -76,3 +86,88 @@ def test_a_refused_device_learns_no_more_than_the_network_told_it(story: Story) 
 
 def test_its_repr_names_what_it_sends(story: Story) -> None:
     assert "CN=Technician-Z CA" in repr(story.widget)
+
+
+# ---- what the SDK would say in its own words
+
+ASKED: dict[str, Callable[[Device], Any]] = {
+    "send": lambda widget: widget.send({"temperature": 21.5}),
+    "twin": lambda widget: widget.twin(),
+    "report": lambda widget: widget.report(firmware="1.0"),
+}
+
+
+@pytest.fixture
+def connected(story: Story) -> Story:
+    story.widget.provision()
+    story.widget.connect()
+    return story
+
+
+@pytest.mark.parametrize("what", ASKED)
+def test_a_cloud_that_is_gone_is_said_in_the_labs_words(connected: Story, what: str) -> None:
+    connected.lab.listener.stop()
+    with refused(ConnectionFailed, "Expected: a connection to the hub", "connect again"):
+        ASKED[what](connected.widget)
+
+
+def ring() -> list[Any]:
+    found: list[Any] = []
+    found.append(found)
+    return found
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{1, 2}, float("nan"), float("inf"), b"bytes", {"a": {1}}, ring()],
+    ids=["a set", "NaN", "infinity", "bytes", "a set inside", "a list in itself"],
+)
+def test_what_is_no_json_is_said_before_anything_is_sent(connected: Story, value: Any) -> None:
+    with refused(LabError, "cannot be sent as JSON", "RFC 8259"):
+        connected.widget.send(value)
+    with refused(LabError, "cannot be sent as JSON", "RFC 8259"):
+        connected.widget.report(value=value)
+    connected.widget.send([1, 2])
+    assert [m.text for m in connected.lab.hub().messages()] == ["[1, 2]"]
+
+
+def test_a_message_of_more_than_256_kb_is_said_to_be(connected: Story) -> None:
+    with refused(LabError, "at most 256 KB", "300,002 bytes", "several messages"):
+        connected.widget.send("x" * 300_000)
+    connected.widget.send("x" * 200_000)
+
+
+def test_what_the_hub_refuses_leads_to_the_explanation(connected: Story) -> None:
+    with refused(LabError, "The hub refused", "400", "lab.explain()") as caught:
+        connected.widget.report(text="x" * 40_000)
+    assert type(caught.error) is LabError, "it did arrive"
+    assert "32 KB" in str(connected.lab.explain(connected.widget))
+    connected.widget.report(text="x")
+
+
+# ---- the lab was closed
+
+ANYTHING: dict[str, Callable[[Device], Any]] = {
+    **ASKED,
+    "provision": lambda widget: widget.provision(),
+    "connect": lambda widget: widget.connect(),
+    "install_chain": lambda widget: widget.install_chain([]),
+}
+
+
+@pytest.mark.parametrize("what", ANYTHING)
+def test_a_device_of_a_closed_lab_says_that_the_lab_is_closed(connected: Story, what: str) -> None:
+    connected.lab.close()
+    with refused(WorkspaceError, "This lab is closed"):
+        ANYTHING[what](connected.widget)
+    connected.widget.disconnect()
+
+
+def test_so_does_a_device_whose_workspace_was_thrown_away(connected: Story) -> None:
+    widget, path = connected.widget, connected.lab.path
+    connected.lab.close()
+    with open_lab(path, fresh=True):
+        for ask in (*ANYTHING.values(), lambda widget: widget.certificate):
+            with refused(WorkspaceError, "This lab is closed"):
+                ask(widget)
+        assert "smart-x-widget-001" in repr(widget)

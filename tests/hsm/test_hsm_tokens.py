@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from foreign_tools import pkcs11_tool, token_labels
 
+from labkit.doctor import examine
 from labkit.errors import Conflict, NotFound, SoftHsmMissing, TokenError
 from labkit.hsm import Algorithm, TokenStore, cryptoki, library
 
@@ -73,8 +75,7 @@ def test_pins_and_objects_are_for_the_owner_only(store: TokenStore, tmp_path: Pa
     store.token("Company-X").generate_key("ca")
     for path in [tmp_path / "hsm", *(tmp_path / "hsm").rglob("*")]:
         others = stat.S_IMODE(path.stat().st_mode) & 0o077
-        if path.name != "softhsm2.conf":
-            assert others == 0, f"{path} has mode {path.stat().st_mode:o}"
+        assert others == 0, f"{path} has mode {path.stat().st_mode:o}"
 
 
 def test_a_repr_never_shows_a_pin(store: TokenStore) -> None:
@@ -194,7 +195,7 @@ def test_a_token_whose_making_was_cut_off_before_its_pin_is_finished(
     book["cut off"] = {"so": "1234567890abcdef", "user": "fedcba0987654321"}
     pins.write_text(json.dumps(book))
     half = TokenStore(tmp_path / "hsm")
-    cryptoki.init_token(half._using().so, half._empty_slot(), "cut off", "1234567890abcdef")
+    cryptoki.init_token(half._using().so, half._blank, "cut off", "1234567890abcdef")
     half.close()
     again = TokenStore(tmp_path / "hsm")
     assert again.token("cut off").generate_key("key").label == "key"
@@ -223,6 +224,52 @@ def test_a_workspace_may_lie_anywhere(tmp_path: Path, name: str) -> None:
         assert placed.token("Company-X").generate_key("ca").label == "ca"
     finally:
         placed.close()
+
+
+def test_a_token_costs_no_more_because_there_are_many(
+    store: TokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To ask SoftHSM about every token for every look-up made the 200th device take 100 ms."""
+    made = [f"widget-{number}" for number in range(12)]
+    for label in made:
+        store.token(label)
+    asked: list[int] = []
+    monkeypatch.setattr(store, "_survey", lambda known: asked.append(len(known)))
+    for label in made:
+        assert store.token(label).label == label
+    assert store.labels == sorted(made)
+    assert asked == []
+
+
+# ---- SOFTHSM2_CONF, as it was
+
+
+@pytest.mark.parametrize("before", [None, "/etc/softhsm/softhsm2.conf"])
+def test_a_closed_store_leaves_softhsm2_conf_as_it_found_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    if before is None:
+        monkeypatch.delenv("SOFTHSM2_CONF", raising=False)
+    else:
+        monkeypatch.setenv("SOFTHSM2_CONF", before)
+    one, two = TokenStore(tmp_path / "one"), TokenStore(tmp_path / "two")
+    assert os.environ["SOFTHSM2_CONF"] == str(two.configuration)
+    two.close()
+    assert os.environ["SOFTHSM2_CONF"] == str(one.configuration)
+    two = TokenStore(tmp_path / "two")
+    one.close()
+    assert os.environ["SOFTHSM2_CONF"] == str(two.configuration)
+    two.close()
+    one.close()
+    assert os.environ.get("SOFTHSM2_CONF") == before
+
+
+def test_the_doctor_leaves_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOFTHSM2_CONF", "/etc/softhsm/softhsm2.conf")
+    assert {f.name: f.ok for f in examine().findings}[
+        "A key can be made in a token and signs there"
+    ]
+    assert os.environ["SOFTHSM2_CONF"] == "/etc/softhsm/softhsm2.conf"
 
 
 # ---- SoftHSM missing

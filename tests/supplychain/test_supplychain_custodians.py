@@ -5,17 +5,27 @@ from __future__ import annotations
 import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import forge
 import pytest
 from complaints import refused
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from foreign_tools import openssl_verify, token_labels
+from pkcs11 import ObjectClass
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from stories import CA, Story, authority_of, supply_chain
 
 from labkit import Lab
-from labkit.errors import BadRequest, Conflict, LabError, TokenError
+from labkit.errors import BadCertificate, BadRequest, Conflict, LabError, NotFound, TokenError
+from labkit.hsm import pairs
 from labkit.pki import chain, profiles
+from labkit.supplychain.ledger import IssuedRow, issued
 
 
 def counts(lab: Lab) -> tuple[int, int, int]:
@@ -251,6 +261,141 @@ def test_a_name_that_is_no_registration_id_stays_in_its_place_or_is_refused(
     assert all(p.parent == lab.path / "devices" for p in flashes), flashes
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ü" * 60, ("1 to 64 characters", "60 characters, which are 120 bytes")),
+        ("", ("1 to 64 characters", "choose a name")),
+        (7, ("cannot be a common name", "a value of type int")),
+    ],
+)
+def test_what_can_be_no_cn_is_refused_in_words_before_a_key_is_made(
+    lab: Lab, name: Any, words: tuple[str, ...]
+) -> None:
+    custodian = lab.custodian("Company-X")
+    company = custodian.create_root_ca()
+    before = counts(lab)
+    with refused(BadRequest, *words):
+        company.make_device(name)
+    with refused(BadRequest, *words):
+        custodian.request_ca(name)
+    if name:
+        with refused(BadRequest, *words):
+            custodian.create_root_ca(name)
+        with refused(BadRequest, *words):
+            company.sign_intermediate(lab.custodian("Factory-Y"), name)
+    assert counts(lab) == before
+
+
+def test_a_device_that_breaks_azures_rule_is_told_the_rule(lab: Lab) -> None:
+    company = lab.custodian("Company-X").create_root_ca()
+    with refused(LabError, "'my widget' cannot be a registration ID", "letters, digits and"):
+        company.make_device("my widget")
+
+
+def test_a_name_in_place_of_a_custodian_is_told_what_was_meant(story: Story) -> None:
+    with refused(LabError, "'Factory' is no custodian", "lab.custodian('Factory')"):
+        story.company.sign_intermediate("Factory")  # type: ignore[arg-type]
+    with refused(LabError, "is no custodian", "what lab.custodian(NAME) returns"):
+        story.company.sign_intermediate(story.factory)  # type: ignore[arg-type]
+    with refused(TokenError, "7 cannot be the label", "int"):
+        story.lab.custodian(7)  # type: ignore[arg-type]
+
+
+def test_an_authority_in_place_of_its_certificate_is_told_what_was_meant(story: Story) -> None:
+    with refused(BadCertificate, "CertificateAuthority", "hand over its .certificate"):
+        story.lab.dps.certificates.upload("factory-y", story.factory)  # type: ignore[arg-type]
+
+
+# ---- devices that keep their own key
+
+
+def csr_for(name: str, key: Any = None, ca: bool = False) -> x509.CertificateSigningRequest:
+    builder = x509.CertificateSigningRequestBuilder().subject_name(
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
+    )
+    if ca:
+        builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
+    return builder.sign(key or ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+
+
+@pytest.mark.parametrize("form", ["object", "pem", "text", "der", "file"])
+def test_a_request_from_outside_is_signed_in_every_form(
+    story: Story, tmp_path: Path, form: str
+) -> None:
+    csr = csr_for("widget-of-a-team")
+    pem = csr.public_bytes(Encoding.PEM)
+    file = tmp_path / "widget.csr"
+    file.write_bytes(pem)
+    forms = {"object": csr, "pem": pem, "text": pem.decode(), "file": file}
+    before = counts(story.lab)
+    signed = story.technician.sign_device(forms.get(form, csr.public_bytes(Encoding.DER)))
+    assert [chain.common_name(c) for c in signed] == [
+        "widget-of-a-team",
+        "Technician-Z CA",
+        "Factory-Y CA",
+    ]
+    assert signed[0].public_key() == csr.public_key()
+    assert (
+        openssl_verify(tmp_path, signed, [story.company.certificate], story.lab.clock.now()) == ""
+    )
+    assert counts(story.lab) == (before[0], before[1], before[2] + 1), "one more in the ledger"
+
+
+def test_what_is_no_request_is_told_so(story: Story, tmp_path: Path) -> None:
+    sign = story.technician.sign_device
+    for given, word in (
+        (chain.to_pem([story.company.certificate]).encode(), "a certificate: that is what comes"),
+        (b"\x30\x03\x02\x01\x01", "5 bytes that are none"),
+        (b"", "nothing"),
+        ("widget.csr", "as a Path"),
+        (tmp_path / "absent.csr", "No such file"),
+        (forge.ca("X").certificate, "a value of type Certificate"),
+        (b"-----BEGIN PRIVATE KEY-----\nMC4=\n", "a private key, which was not kept"),
+    ):
+        with refused(BadCertificate, "not a certificate signing request", word):
+            sign(given)  # type: ignore[arg-type]
+
+
+def test_a_request_that_is_not_signed_is_told_why(story: Story) -> None:
+    before = counts(story.lab)
+    for csr, word in (
+        (csr_for("w", ec.generate_private_key(ec.SECP224R1())), "that this lab does not sign"),
+        (csr_for("w", ca=True), "asks to be a CA"),
+        (csr_for(""), "for no registration ID"),
+        (csr_for("my widget"), "for no registration ID"),
+    ):
+        with refused(BadRequest, word):
+            story.technician.sign_device(csr)
+    assert counts(story.lab) == before
+
+
+# ---- keys, when they are needed
+
+
+def test_to_list_devices_opens_no_token(story: Story) -> None:
+    """A picture of 200 devices took 17 seconds: each token was logged in to."""
+    tokens = story.lab._supply_chain.tokens
+    before = set(tokens._open)
+    assert "smart-x-widget-001" not in before
+    assert [d.name for d in story.lab.devices] == ["smart-x-widget-001"]
+    story.lab.graph()
+    assert set(tokens._open) == before
+    assert story.widget.key.token.label == "smart-x-widget-001"
+
+
+def test_a_device_whose_key_is_gone_is_an_error_and_gets_no_other_key(story: Story) -> None:
+    """A new key would not fit the certificate that it was given."""
+    token = story.widget.key.token
+    for half in (ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY):
+        for found in pairs.stored(token.session, half, "identity"):
+            found.destroy()
+    token._keys.clear()
+    with pytest.raises(NotFound, match="no key 'identity'"):
+        _ = story.widget.key
+    assert token.key_labels == []
+
+
 # ---- time
 
 
@@ -284,6 +429,23 @@ def test_what_is_signed_carries_the_labs_time(lab: Lab) -> None:
 
 
 # ---- the ledger
+
+
+def test_the_ledger_takes_many_signatures_at_once_or_none(story: Story) -> None:
+    ledger, now = story.lab._supply_chain.ledger, story.lab.clock.now()
+    csr = csr_for("w")
+    authority = authority_of(story.technician)
+    signed = [authority.sign_request(csr, profiles.DEVICE) for _ in range(3)]
+    rows = [issued("Technician-Z/Technician-Z CA", c, csr, now) for c in signed]
+    before = counts(story.lab)[2]
+    ledger.add_all([])
+    ledger.add_all(rows[:2])
+    assert counts(story.lab)[2] == before + 2
+    with pytest.raises(IntegrityError):
+        ledger.add_all([rows[2], rows[0]])
+    assert counts(story.lab)[2] == before + 2
+    with ledger._database.read() as session:
+        assert {row.at for row in session.scalars(select(IssuedRow))} >= {now}
 
 
 def test_the_ledger_has_each_signature_with_its_request(story: Story) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import ssl
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
 import wire_clients as wire
-from stories import Story, eventually, said
+from stories import PATIENCE, Story, eventually, said
 from wire_clients import MqttClient, dps_user, secure, tls, until_end
 
 from labkit.cloud.presented import Presented
@@ -178,7 +182,66 @@ def test_a_body_may_wait_for_100_continue(raw: ssl.SSLSocket) -> None:
     assert raw.recv(1000).startswith(b"HTTP/1.1 404")
 
 
+@pytest.mark.parametrize(
+    "target", ["//evil/labkit/refusals", "//evil" + LIST, "///labkit/refusals"]
+)
+def test_two_slashes_are_a_path_and_no_host(
+    shared: Story, https: http.client.HTTPSConnection, target: str
+) -> None:
+    """RFC 9112, 3.2.1: what begins with a slash is a path from there on."""
+    assert ask(https, target)[0] == 404
+
+
+def test_the_absolute_form_is_taken(raw: ssl.SSLSocket) -> None:
+    """RFC 9112, 3.2.2: a server MUST accept it."""
+    head = f"GET https://localhost{LIST}?device=x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    raw.sendall(head.encode())
+    assert until_end(raw).startswith(b"HTTP/1.1 200")
+
+
+def test_an_answer_says_when_it_was_given(https: http.client.HTTPSConnection) -> None:
+    """RFC 9110, 6.6.1: an origin server with a clock MUST send Date."""
+    https.request("GET", LIST)
+    answer = https.getresponse()
+    answer.read()
+    date = parsedate_to_datetime(answer.headers["Date"])
+    assert abs((datetime.now(UTC) - date).total_seconds()) < 60
+
+
 # ---- limits and noise
+
+
+def test_a_body_that_says_it_is_too_large_is_not_waited_for(raw: ssl.SSLSocket) -> None:
+    """RFC 9110, 10.1.1: with 100-continue the final answer may come at once, and alone."""
+    length = http_connection.LARGEST_BODY + 1
+    head = f"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n"
+    raw.sendall(head.encode() + b"Expect: 100-continue\r\n\r\n")
+    assert until_end(raw).startswith(b"HTTP/1.1 413")
+
+
+def test_a_request_that_trickles_is_closed(shared: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its first byte on it has a time in which it must be whole."""
+    monkeypatch.setattr(http_connection, "REQUEST_SECONDS", 0.5)
+    begin = time.monotonic()
+    port = shared.lab.listener.https_port
+    with secure(shared.lab, tls(shared.lab), port) as client, contextlib.suppress(OSError):
+        for byte in f"GET {LIST} HTTP/1.1\r\n".encode() + b"x: y\r\n" * 1000:
+            client.send(bytes([byte]))
+            time.sleep(0.05)
+            assert time.monotonic() - begin < PATIENCE, "it is still waited for"
+    eventually(lambda: said(shared.lab, "tls", "silent", "a whole request"))
+
+
+def test_a_request_has_its_own_time_not_that_of_the_one_before(
+    shared: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_connection, "REQUEST_SECONDS", 0.5)
+    with secure(shared.lab, tls(shared.lab), shared.lab.listener.https_port) as client:
+        for _ in range(4):
+            client.sendall(b"GET /none HTTP/1.1\r\nHo")
+            time.sleep(0.2)
+            client.sendall(b"st: x\r\n\r\n")
+            assert client.recv(4096).startswith(b"HTTP/1.1 404")
 
 
 def test_a_body_beyond_the_limit_is_413_and_logged(
@@ -209,8 +272,7 @@ BAD = {
         b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
     ),
     "a head without end": b"GET / HTTP/1.1\r\nx: " + b"x" * (http_connection.LARGEST_HEAD + 10),
-    "a target that is no URL": b"GET //[ HTTP/1.1\r\nHost: x\r\n\r\n",
-    "another broken target": b"GET http://[::1/ HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a target that is no URL": b"GET http://[::1/ HTTP/1.1\r\nHost: x\r\n\r\n",
     "MQTT": wire.connect("widget", "user"),
 }
 

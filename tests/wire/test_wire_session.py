@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 import wire_clients as wire
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wire_clients import connect, publish, subscribe, take_packet, unsubscribe
 
 from labkit.wire.mqtt import topics
-from labkit.wire.mqtt.packets import Connect, Publish, ReturnCode
+from labkit.wire.mqtt.packets import Connect, MalformedPacket, Publish, ReturnCode
 from labkit.wire.mqtt.session import Denied, Session, matches
 
 
@@ -34,7 +34,38 @@ class Echo:
         self.closings += 1
 
 
-def session(*, deny: bool = False) -> tuple[Session, Echo]:
+class Client:
+    """A session with its own end of the line: what is received at once comes back as bytes."""
+
+    def __init__(self, enter: Callable[[Connect], Echo]) -> None:
+        self.out = bytearray()
+        self.session = Session(enter, self.out.extend)
+
+    def receive(self, data: bytes) -> bytes:
+        self.session.feed(data)
+        while self.session.step():
+            pass
+        found = bytes(self.out)
+        self.out.clear()
+        return found
+
+    def close(self) -> None:
+        self.session.close()
+
+    @property
+    def over(self) -> bool:
+        return self.session.over
+
+    @property
+    def connected(self) -> bool:
+        return self.session.connected
+
+    @property
+    def fault(self) -> str:
+        return self.session.fault
+
+
+def session(*, deny: bool = False) -> tuple[Client, Echo]:
     echo = Echo()
 
     def enter(_: Connect) -> Echo:
@@ -42,7 +73,7 @@ def session(*, deny: bool = False) -> tuple[Session, Echo]:
             raise Denied(ReturnCode.NOT_AUTHORIZED)
         return echo
 
-    return Session(enter), echo
+    return Client(enter), echo
 
 
 def packets(data: bytes) -> list[wire.Received]:
@@ -139,12 +170,25 @@ def test_granted_is_at_most_qos_1() -> None:
     assert answer.body[-1] == 1
 
 
-def test_subscriptions_are_bounded() -> None:
+def test_packets_are_taken_one_by_one() -> None:
+    """A client that does not read its answers is given no more to do: nothing piles up."""
+    client, echo = session()
+    client.session.feed(HELLO + subscribe("echo/#") + publish("t") * 450)
+    for _ in range(3):
+        assert client.session.step()
+    assert len(echo.messages) == 1
+    assert [found.kind for found in packets(bytes(client.out))] == [
+        wire.CONNACK, wire.SUBACK, wire.PUBACK, wire.PUBLISH,
+    ]  # fmt: skip
+    assert len(kinds(client.receive(b""))) == 4 + 449 * 2
+
+
+@pytest.mark.parametrize(("clean", "code"), [(False, 2), (True, 0)])
+def test_no_client_id_is_for_clean_sessions_only(clean: bool, code: int) -> None:
+    """MQTT-3.1.3-8: CONNACK 2, identifier rejected, and the end."""
     client, _ = session()
-    client.receive(HELLO)
-    codes = packets(client.receive(subscribe(*(f"echo/{n}" for n in range(200)))))[0].body[2:]
-    assert set(codes[:50]) == {1}
-    assert set(codes[50:]) == {0x80}
+    assert client.receive(connect("", "user", clean=clean)) == bytes([0x20, 2, 0, code])
+    assert client.over is bool(code)
 
 
 def test_the_service_is_told_of_the_end_once() -> None:
@@ -229,13 +273,28 @@ def test_filters_match_as_a_regular_expression_would(topic_filter: str, topic: s
 
 # ---- topics
 
-keys = st.text("abc$.", min_size=1, max_size=4)
 path = st.lists(st.text("abc$-", min_size=1, max_size=4), min_size=1, max_size=4).map("/".join)
 
 
-@given(path, st.dictionaries(keys, st.text(st.characters(exclude_categories=["Cs"]), max_size=8)))
-def test_splitting_undoes_joining(where: str, values: dict[str, str]) -> None:
-    assert topics.split(topics.join(where, values)) == (where, values)
+written = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="&?"), max_size=20)
+
+
+@given(path, written, st.text(st.characters(exclude_categories=["Cs"]), max_size=8))
+def test_a_request_id_is_echoed_byte_for_byte(where: str, rid: str, version: str) -> None:
+    """Not decoded and encoded again: the client compares it with what it wrote."""
+    topic = f"{where}/?$rid={rid}"
+    assert topics.request_id(topic) == rid
+    answer = topics.answer(where, rid, version=version)
+    assert answer.startswith(topic)
+    assert topics.split(answer)[1]["$version"] == version
+
+
+def test_a_request_id_has_a_longest_length() -> None:
+    longest = "x" * topics.LONGEST_REQUEST_ID
+    assert topics.request_id(f"a/?$rid={longest}") == longest
+    assert topics.request_id(f"a/?b=c&$rid={longest}&d=e") == longest
+    with pytest.raises(MalformedPacket, match=r"\$rid"):
+        topics.request_id(f"a/?$rid={longest}x")
 
 
 @given(st.text(max_size=60))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import ssl
@@ -11,14 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import forge
+import impostor
 import pytest
 import sslcontext
 import wire_clients as wire
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from foreign_tools import run
 from stories import PATIENCE, Story, eventually, pem_device, said
 from wire_clients import MqttClient, dial, dps_user, secure, tls, until_end
@@ -127,17 +126,6 @@ def test_tls_1_1_is_refused_and_logged(shared: Story) -> None:
     eventually(lambda: said(shared.lab, "tls", "no TLS from", "protocol"))
 
 
-class OtherKey:
-    """Signs a handshake with a key that is not the certificate's."""
-
-    def __init__(self) -> None:
-        self._key = forge.new_key()
-
-    def sign(self, digest: bytes, *, hash: str, **_: object) -> bytes:
-        kind = {"sha256": hashes.SHA256, "sha384": hashes.SHA384, "sha512": hashes.SHA512}[hash]
-        return self._key.sign(digest, ec.ECDSA(Prehashed(kind())))
-
-
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_stolen_certificate_with_another_key_dies_in_the_handshake(
     shared: Story, version: ssl.TLSVersion
@@ -146,7 +134,7 @@ def test_a_stolen_certificate_with_another_key_dies_in_the_handshake(
     context = tls(shared.lab)
     context.minimum_version = context.maximum_version = version
     leaf, *rest = (c.public_bytes(Encoding.DER) for c in shared.widget.chain)
-    sslcontext.load_identity(context, sslcontext.Identity(leaf, OtherKey(), tuple(rest)))  # type: ignore[arg-type]
+    sslcontext.load_identity(context, sslcontext.Identity(leaf, impostor.Signer(), tuple(rest)))  # type: ignore[arg-type]
     before = len(shared.lab.events.about(kind="handshake failed"))
     with pytest.raises((ssl.SSLError, EOFError, ConnectionError)):
         MqttClient(shared.lab, context).enter("thief", dps_user(shared.lab, "thief"))
@@ -155,39 +143,62 @@ def test_a_stolen_certificate_with_another_key_dies_in_the_handshake(
     assert "does not hold the private key" in failure.text
 
 
-@pytest.mark.parametrize("name", forge.odd_certificates())
+NOT_UTF8 = "name that is not UTF-8"
+"""No OpenSSL on either side takes it: it is sent without one."""
+ODD = forge.odd_certificates()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("name", sorted(set(ODD) - {NOT_UTF8}))
 @pytest.mark.parametrize("place", ["as leaf", "behind the leaf"])
 def test_a_certificate_that_cannot_be_read_is_refused_and_logged(
-    shared: Story, tmp_path: Path, name: str, place: str
+    shared: Story, name: str, place: str, version: ssl.TLSVersion
 ) -> None:
     """OpenSSL lets these through TLS. The client gets a clean answer, and the log says why."""
-    odd, key = forge.odd_certificates()[name]
+    odd, key = ODD[name]
+    sent = [odd]
     if place == "behind the leaf":
         key = forge.new_key()
         leaf = forge.device("odd-widget", None, key=key).certificate.public_bytes(Encoding.DER)
         sent = [leaf, odd]
-    else:
-        sent = [odd]
-    chain_file, key_file = tmp_path / "chain.pem", tmp_path / "key.pem"
-    chain_file.write_text("".join(map(ssl.DER_cert_to_PEM_cert, sent)))
-    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    try:
-        context = tls(shared.lab, chain_file, key_file)
-    except ssl.SSLError:
-        pytest.skip("this OpenSSL does not send it")
+    context = tls(shared.lab)
+    context.minimum_version = context.maximum_version = version
+    identity = sslcontext.Identity(sent[0], impostor.Signer(key), tuple(sent[1:]))
+    sslcontext.load_identity(context, identity)
     heard: list[Event] = []
     stop = shared.lab.events.listen(heard.append)
-    with MqttClient(shared.lab, context) as client:
-        try:
+    try:
+        with MqttClient(shared.lab, context) as client:
             if client.enter("odd-widget", dps_user(shared.lab, "odd-widget")) == 0:
                 client.ask(wire.subscribe(wire.ANSWERS))
                 assert "/res/401/" in wire.register(client).topic
-        except (EOFError, OSError):
-            pass  # a close is an answer too, once it is logged
+    except (EOFError, OSError):
+        pass  # a close is an answer too, once it is logged
     wanted = {"refused", "broken", "failed", "handshake failed"}
     eventually(lambda: wanted & {event.kind for event in heard})
+    eventually(lambda: not shared.lab.listener._links)
     stop()
     assert not any("the lab itself failed" in event.text for event in heard)
+
+
+@pytest.mark.parametrize(
+    "der",
+    [b"", b"no certificate", b"\x30\x82\xff\xff" + b"\0" * 500, ODD[NOT_UTF8][0]],
+    ids=["empty", "words", "zeros", "not UTF-8"],
+)
+def test_bytes_that_are_no_certificate_end_the_handshake_and_are_logged(
+    shared: Story, der: bytes
+) -> None:
+    before = len(shared.lab.events.about(kind="handshake failed"))
+    with dial(shared.lab) as client:
+        client.sendall(impostor.client_hello())
+        greeting = b""
+        while impostor.SERVER_HELLO_DONE not in greeting:
+            greeting += client.recv(65536)
+        client.sendall(impostor.certificate_message(der))
+        alert = until_end(client)
+    assert alert[:1] == b"\x15", "an alert, and the end"
+    eventually(lambda: len(shared.lab.events.about(kind="handshake failed")) > before)
 
 
 def test_plain_http_gets_a_400_in_plain_words(shared: Story) -> None:
@@ -286,21 +297,18 @@ def test_a_client_that_breaks_its_keep_alive_is_closed(shared: Story, tmp_path: 
         assert 1.2 < time.monotonic() - begin < 4
 
 
-def test_a_client_that_never_reads_is_cut_off(
-    shared: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server_tls, "LARGEST_BACKLOG", 20_000)
-    device = pem_device(shared, tmp_path / "pem", "never-reads")
+def test_bytes_that_trickle_do_not_keep_a_client_alive(shared: Story, tmp_path: Path) -> None:
+    """Only a whole packet is a sign of life."""
+    device = pem_device(shared, tmp_path / "pem", "trickles")
     with MqttClient(shared.lab, tls(shared.lab, device.chain_file, device.key_file)) as client:
-        wire.at_dps(client, shared.lab, device.name)
-        client.socket.settimeout(0.5)
-        ask = wire.publish("$dps/registrations/PUT/iotdps-register/?$rid=" + "x" * 60_000, b"[]")
-        try:
-            for _ in range(200):
-                client.send(ask)
-        except OSError:
-            pass
-        eventually(lambda: said(shared.lab, "tls", "does not read"))
+        hello = wire.connect(device.name, dps_user(shared.lab, device.name), keep_alive=1)
+        assert client.ask(hello).body == b"\0\0"
+        begin = time.monotonic()
+        with contextlib.suppress(OSError):
+            for byte in wire.publish("t", b"x" * 1000):
+                client.socket.send(bytes([byte]))
+                time.sleep(0.1)
+                assert time.monotonic() - begin < PATIENCE, "it is still served"
 
 
 def test_many_clients_at_once_are_all_served(shared: Story) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from labkit.clock import Clock
 from labkit.cloud import codes, presentations
+from labkit.cloud.hub import limits
 from labkit.cloud.hub.authentication import authenticate
 from labkit.cloud.hub.tables import DeviceIdentity, HubRow, Message, Twin
 from labkit.cloud.presented import Presented
@@ -21,7 +22,7 @@ from labkit.database import Database
 from labkit.errors import LabError, NotFound, ServiceRefusal
 from labkit.events import Events
 from labkit.pki import chain
-from labkit.trace import failed, first_failure
+from labkit.trace import Check, failed, first_failure
 
 DOMAIN = "azure-devices.net"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{1,48}[A-Za-z0-9])")
@@ -125,22 +126,44 @@ class Hub:
     def report(self, device_id: str, patch: Mapping[str, Any]) -> int:
         """Merges a patch into the reported properties and returns their new version.
 
-        A null takes a property away (JSON merge patch, RFC 7396).
+        A null takes a property away (JSON merge patch, RFC 7396). Raises ServiceRefusal for
+        more than Azure's twins hold.
         """
+        if limits.too_deep(patch):
+            why, cure = f"more than {limits.DEEPEST} levels", "report flatter properties"
+            raise self.refuse_request(device_id, why, cure, rule=limits.DEPTH)
         with self._database.write() as session:
             row = session.get_one(Twin, (self.name, device_id))
-            row.reported = merged(row.reported, patch)
-            row.reported_version += 1
-            return row.reported_version
+            after = merged(row.reported, patch)
+            if (size := limits.size(after)) <= limits.LARGEST_SECTION:
+                row.reported = after
+                row.reported_version += 1
+                return row.reported_version
+        why = f"they would be {size:,} bytes; {limits.LARGEST_SECTION:,} at most"
+        cure = "report less, or take old properties away by reporting null for them"
+        raise self.refuse_request(device_id, why, cure, rule=limits.SIZE)
 
-    def refuse_request(self, device_id: str, why: str, cure: str) -> ServiceRefusal:
-        """The answer to a request that could not be understood."""
-        check = failed("the request can be read", device_id, why, cure)
+    def refuse_request(
+        self, device_id: str, why: str, cure: str, *, rule: str = "the request can be read"
+    ) -> ServiceRefusal:
+        """The answer to a request that could not be understood, or asks for too much."""
+        check = failed(rule, device_id, why, cure)
         return self._refusals.refuse("hub", device_id, codes.BAD_REQUEST, (check,))
 
     def _identity(self, device_id: str) -> DeviceIdentity | None:
         with self._database.read() as session:
             return session.get(DeviceIdentity, (self.name, device_id))
+
+
+def hub_label(name: str) -> str:
+    """The first label of a hub's name, in lower case. Raises LabError for an impossible name."""
+    label = name.removesuffix(f".{DOMAIN}").lower() if isinstance(name, str) else ""
+    if not _NAME.fullmatch(label):
+        raise LabError(
+            f"{name!r} cannot be the name of a hub",
+            expected="3 to 50 letters, digits and dashes, no dash at the ends",
+        )
+    return label
 
 
 class Hubs:
@@ -154,12 +177,7 @@ class Hubs:
 
     def add(self, name: str) -> Hub:
         """A hub linked to DPS, made when absent. ``name`` with or without its domain."""
-        label = name.removesuffix(f".{DOMAIN}").lower()
-        if not _NAME.fullmatch(label):
-            raise LabError(
-                f"{name!r} cannot be the name of a hub",
-                expected="3 to 50 letters, digits and dashes, no dash at the ends",
-            )
+        label = hub_label(name)
         with self._database.write() as session:
             session.merge(HubRow(label))
         return self._hub(label)
@@ -172,7 +190,11 @@ class Hubs:
         return self._hub(label)
 
     def named_by(self, name: str, device_id: str, presented: Presented) -> Hub:
-        """The hub that a device's user name names. Raises ServiceRefusal for an unknown one."""
+        """The hub that a device's user name names. Raises ServiceRefusal for an unknown one, and
+        before anything else for what can be no device's ID."""
+        if not limits.is_device_id(device_id):
+            why, cure = f"it is {device_id!r}", f"choose {limits.DEVICE_ID_RULE}"
+            raise self._refuse(device_id, failed(limits.DEVICE_ID, device_id, why, cure), presented)
         try:
             return self.get(name)
         except NotFound as error:
@@ -182,12 +204,14 @@ class Hubs:
                 f"it names {name!r}; {error.found}",
                 "connect to the hub that DPS assigned",
             )
-            raise self._refusals.refuse(
-                "hub", device_id, codes.HUB_UNAUTHORIZED, (check,), presented
-            ) from error
+            raise self._refuse(device_id, check, presented) from error
 
     def __iter__(self) -> Iterator[Hub]:
         return (self._hub(name) for name in self._names())
+
+    def _refuse(self, device_id: str, check: Check, presented: Presented) -> ServiceRefusal:
+        error = codes.HUB_UNAUTHORIZED
+        return self._refusals.refuse("hub", device_id, error, (check,), presented)
 
     def _names(self) -> list[str]:
         with self._database.read() as session:

@@ -24,6 +24,17 @@ export function put(element, name, value) {
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
 }
 
+// Keeps typed letters from JupyterLab, to whom "d d" means: delete the cell. It looks for this
+// attribute upwards from the focused element, but asks each element on the way whether a shortcut
+// is meant for it before it looks at the next: so the focused one itself must carry it.
+export const OWN_KEYS = "data-lm-suppress-shortcuts";
+
+export function keepKeys(root) {
+  root.setAttribute(OWN_KEYS, "true");
+  root.addEventListener("focusin", ({ target }) => target.setAttribute(OWN_KEYS, "true"));
+  return root;
+}
+
 // "**bold** and `code`" as nodes; everything else stays as it is written.
 export function rich(text) {
   return text.split(/(\*\*.+?\*\*|`.+?`)/).map((part) => {

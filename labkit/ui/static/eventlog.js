@@ -12,7 +12,8 @@ export class EventLog {
     this.events = [];
     this.run = 0;
     this.list = make("ol", { class: "lk-events" });
-    this.scroller = make("div", { class: "lk-scroller", tabindex: "0", role: "region", "aria-label": "Events" }, this.list);
+    this.scroller = make("div",
+      { class: "lk-scroller", tabindex: "0", role: "region", "aria-label": "Events" }, this.list);
     this.filter = make("select", { change: () => this.render() });
     this.count = make("span", { class: "lk-soft" });
     this.el = make("section", { class: "lk-panel lk-log", "aria-label": "Event log" },
@@ -43,7 +44,8 @@ export class EventLog {
     const wanted = all.filter(({ source }) => [ALL, source].includes(this.filter.value));
     this.list.replaceChildren(...wanted.map((event) => line(event, event.number > since)));
     const fresh = all.filter(({ number }) => number > since).length;
-    this.count.textContent = all.length ? `${all.length} in all, ${fresh} new in this step` : "Nothing has happened yet.";
+    this.count.textContent = all.length
+      ? `${all.length} in all, ${fresh} new in this step` : "Nothing has happened yet.";
     this.scroller.hidden = !all.length;
     this.scroller.scrollTop = this.scroller.scrollHeight;
   }
@@ -70,7 +72,8 @@ function line({ time, source, text, details }, fresh) {
 // Built when it is opened, once.
 function unfold(details, known) {
   if (!details.open || details.querySelector("dl")) return;
-  const pairs = known.flatMap(([name, value]) => [make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, shown(name, value))]);
+  const pairs = known.flatMap(([name, value]) =>
+    [make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, shown(name, value))]);
   details.append(make("dl", {}, pairs));
   details.scrollIntoView({ block: "nearest" });
 }

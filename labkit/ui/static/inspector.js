@@ -6,18 +6,27 @@ const FORMS = { pem: "PEM", openssl: "openssl x509 -text" };
 const IDENTIFIER = /^[0-9a-f]{16,}$/i;
 const COPIED_MS = 1600;
 
-// `ask` puts a question to Python, `onClose` is called when the trainee closes it.
+const HINT = "Click a node of the picture, or reach it with Tab and the arrow keys and press Enter: "
+  + "here it opens.";
+
+// `ask` puts a question to Python, `onClose` is called when the trainee closes it, `say` tells a
+// screen reader what has been opened.
 export class Inspector {
-  constructor(ask, onClose) {
+  constructor(ask, onClose, say) {
     this.ask = ask;
     this.onClose = onClose;
+    this.say = say;
     this.node = "";
     this.stack = "";
-    this.body = make("div", { class: "lk-inspector-body", tabindex: "0", role: "group", "aria-label": "Inspector's facts" });
+    this.body = make("div",
+      { class: "lk-inspector-body", tabindex: "0", role: "group", "aria-label": "Inspector's facts" });
     this.title = make("h4", {}, "Inspector");
-    this.close = make("button", { type: "button", class: "lk-quiet", "aria-label": "Close the inspector", click: onClose }, "✕");
-    this.el = make("section", { class: "lk-panel lk-inspector", "aria-label": "Inspector", keydown: (event) => this.key(event) },
-      make("header", {}, this.title, this.close), this.body);
+    this.foot = make("footer", {});
+    this.close = make("button",
+      { type: "button", class: "lk-quiet", "aria-label": "Close the inspector", click: onClose }, "✕");
+    this.el = make("section",
+      { class: "lk-panel lk-inspector", "aria-label": "Inspector", keydown: (event) => this.key(event) },
+      make("header", {}, this.title, this.close), this.body, this.foot);
     this.clear();
   }
 
@@ -31,20 +40,21 @@ export class Inspector {
     this.node = this.stack = "";
     this.el.classList.add("lk-empty");
     this.title.textContent = "Inspector";
-    this.body.replaceChildren(make("p", { class: "lk-soft" },
-      "Click a node of the picture, or reach it with Tab and the arrow keys and press Enter: here it opens."));
+    this.foot.replaceChildren();
+    this.body.replaceChildren(make("p", { class: "lk-soft" }, HINT));
   }
 
-  // Shows a node; `side` is where to stand when it floats over the picture, `back` leads to the
-  // list that it was picked from.
+  // Shows a node; `side` is where to stand when it floats over the picture, "" to stay there
+  // (then nobody asked for it, and nothing is said); `back` leads to the list of its stack.
   async open(node, side, back) {
     this.node = node;
     this.back = back ?? null;
     const { inspection } = await this.ask({ do: "inspect", node });
     if (this.node !== node) return;
     this.place(side);
-    if (inspection) this.show(inspection);
-    else this.gone();
+    if (!inspection) return this.gone();
+    this.show(inspection);
+    if (side) this.say(`Inspector: ${inspection.title}, ${inspection.state.word}.`);
   }
 
   async openStack(fold, side, onPick) {
@@ -52,6 +62,7 @@ export class Inspector {
     const { members } = await this.ask({ do: "members", fold });
     if (this.node !== fold || !members) return;
     this.place(side);
+    this.foot.replaceChildren();
     this.title.textContent = `${members.length} in this stack`;
     const pick = ({ id }) => () => onPick(id);
     const rows = members.map((member) => make("li", {},
@@ -67,12 +78,16 @@ export class Inspector {
 
   gone() {
     this.title.textContent = "Not on the board";
-    this.body.replaceChildren(make("p", { class: "lk-soft" }, "At this step there is no such node."));
+    this.foot.replaceChildren();
+    const words = "At this step there is no such node.";
+    this.body.replaceChildren(make("p", { class: "lk-soft" }, words));
   }
 
   wayBack() {
     const back = this.back;
-    return back && make("p", {}, make("button", { type: "button", class: "lk-link", click: back }, "← back to the list"));
+    const button = () =>
+      make("button", { type: "button", class: "lk-link", click: back }, "← back to the list");
+    return back && make("p", {}, button());
   }
 
   show({ title, kind, state, meaning, facts, certificate }) {
@@ -82,19 +97,20 @@ export class Inspector {
     this.body.replaceChildren(
       make("p", { class: "lk-kind" }, kind),
       this.wayBack() ?? "",
-      make("p", { class: "lk-state" }, stateSign(state), make("span", { class: "lk-soft" }, ` ${meaning}`)),
+      make("p", { class: "lk-state" }, stateSign(state), make("span", { class: "lk-soft" }, meaning)),
       factTable(words),
-      identifiers.length ? make("details", {}, make("summary", {}, "Numbers and fingerprints"), factTable(identifiers)) : "",
-      certificate ? this.bytes() : "");
+      ...(identifiers.length ? [folded("Numbers and fingerprints", factTable(identifiers))] : []));
     this.body.scrollTop = 0;
+    this.foot.replaceChildren(...(certificate ? [this.bytes()] : []));
   }
 
   bytes() {
     const output = make("div", { class: "lk-bytes" });
-    const buttons = Object.entries(FORMS).map(([form, name]) => make("button", {
-      type: "button", "aria-expanded": "false", click: (event) => this.toggle(event.currentTarget, form, output),
-    }, name));
-    return make("div", {}, make("div", { class: "lk-row" }, buttons), output);
+    const press = (form) => (event) => this.toggle(event.currentTarget, form, output);
+    const buttons = Object.entries(FORMS).map(([form, name]) =>
+      make("button", { type: "button", "aria-expanded": "false", click: press(form) }, name));
+    this.body.append(output);
+    return make("div", { class: "lk-row" }, buttons);
   }
 
   async toggle(button, form, output) {
@@ -110,6 +126,8 @@ export class Inspector {
   }
 }
 
+const folded = (title, content) => make("details", {}, make("summary", {}, title), content);
+
 function factTable(facts) {
   const row = ([label, value]) => make("tr", {}, make("th", { scope: "row" }, label),
     make("td", { class: IDENTIFIER.test(value) ? "lk-mono" : null }, value));
@@ -119,7 +137,8 @@ function factTable(facts) {
 // Text to be read as it is, with a button that copies it.
 export function quotation(text, name) {
   const pre = make("pre", { tabindex: "0", role: "region", "aria-label": name }, text);
-  const button = make("button", { type: "button", class: "lk-copy", click: () => copy(text, pre, button) }, "Copy");
+  const press = () => copy(text, pre, button);
+  const button = make("button", { type: "button", class: "lk-copy", click: press }, "Copy");
   return make("div", { class: "lk-quotation" }, button, pre);
 }
 

@@ -1,6 +1,6 @@
 // The player: puts the parts together, sends what the trainee does, shows what Python sends.
 
-import { courier, make, onChange, put, stateSign } from "./dom.js";
+import { courier, keepKeys, make, onChange, put, stateSign } from "./dom.js";
 import { EventLog } from "./eventlog.js";
 import { Explanation } from "./explanation.js";
 import { Stage } from "./stage.js";
@@ -20,11 +20,15 @@ class Player {
     });
     this.why = new Explanation((id) => this.stage.point(id));
     this.states = make("section", { class: "lk-panel lk-states", "aria-label": "State" });
-    this.count = onChange((states) => this.states.replaceChildren(make("h4", {}, "State"), stateTable(states)));
+    this.count = onChange((states) =>
+      this.states.replaceChildren(make("h4", {}, "State"), stateTable(states)));
     this.log = new EventLog(ask);
-    this.el = make("div", { class: "labkit lk-player", "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": "Lesson player" },
-      make("div", { class: "lk-inner" }, this.head.el, this.trouble,
-        make("div", { class: "lk-body" }, this.story.el, this.stage.el, this.states, this.why.el, this.log.el)));
+    const body = make("div", { class: "lk-body" },
+      make("div", { class: "lk-side" }, this.story.el, this.stage.inspector.el),
+      this.stage.board.el, this.states, this.why.el, this.log.el);
+    this.el = keepKeys(make("div",
+      { class: "labkit lk-player", role: "region", "aria-label": "Lesson player" },
+      make("div", { class: "lk-inner" }, this.head.el, this.trouble, body)));
   }
 
   update() {
@@ -34,7 +38,8 @@ class Player {
     this.story.update(scene);
     this.why.update(scene.explanation);
     this.count(scene.states);
-    this.stage.update(this.model.get("svg"), scene, `Step ${scene.step} of ${scene.steps}. ${scene.title}.`);
+    const lead = `Step ${scene.step} of ${scene.steps}. ${scene.title}.`;
+    this.stage.update(this.model.get("svg"), scene, lead);
     this.log.update(scene.log);
     this.trouble.replaceChildren();
   }
@@ -58,8 +63,10 @@ class Player {
   }
 
   complain(words) {
-    const close = make("button", { type: "button", class: "lk-quiet", "aria-label": "Dismiss", click: () => this.trouble.replaceChildren() }, "✕");
-    this.trouble.replaceChildren(make("div", {}, make("strong", {}, "That did not work"), make("pre", {}, words)), close);
+    const dismiss = () => this.trouble.replaceChildren();
+    this.trouble.replaceChildren(
+      make("div", {}, make("strong", {}, "That did not work"), make("pre", {}, words)),
+      make("button", { type: "button", class: "lk-quiet", "aria-label": "Dismiss", click: dismiss }, "✕"));
   }
 }
 

@@ -1,7 +1,7 @@
 // Prepares the drawing that Python sent for living in the page: layers that morph one by one,
 // nodes that are buttons, lines that CSS can bend.
 
-import { draw, SVG } from "./dom.js";
+import { draw, OWN_KEYS, SVG } from "./dom.js";
 
 export const LAYERS = ["ground", "links", "folds", "sent", "nodes", "words"];
 
@@ -86,6 +86,7 @@ function asButton(part) {
   part.setAttribute("role", "button");
   part.setAttribute("tabindex", "-1");
   part.setAttribute("aria-pressed", "false");
+  part.setAttribute(OWN_KEYS, "true");
 }
 
 function badge(w, h) {

@@ -1,7 +1,6 @@
 // The picture with its inspector, the same in a player and alone.
 
 import { Board } from "./board.js";
-import { make } from "./dom.js";
 import { Inspector } from "./inspector.js";
 
 const MOST_TOLD = 4;
@@ -9,8 +8,7 @@ const MOST_TOLD = 4;
 export class Stage {
   constructor(ask) {
     this.board = new Board((id, node) => this.selected(id, node));
-    this.inspector = new Inspector(ask, () => this.close());
-    this.el = make("div", { class: "lk-stage" }, this.board.el, this.inspector.el);
+    this.inspector = new Inspector(ask, () => this.close(), (words) => this.board.say(words));
   }
 
   // Shows a drawing; `lead` begins what a screen reader is told.
@@ -55,7 +53,8 @@ function sideFor(node, svg) {
 }
 
 function changes({ came, went, changed }) {
-  const told = [...came.map((node) => `New: ${nameOf(node)}.`), ...changed.map((node) => `Now: ${nameOf(node)}.`)];
+  const news = came.map((node) => `New: ${nameOf(node)}.`);
+  const told = [...news, ...changed.map((node) => `Now: ${nameOf(node)}.`)];
   const more = told.length > MOST_TOLD ? [`${told.length - MOST_TOLD} more changes.`] : [];
   return [...told.slice(0, MOST_TOLD), ...more, went.length ? `${went.length} gone.` : ""];
 }

@@ -7,6 +7,8 @@ const WELCOME = [
   "Before a surprising step you are asked what you expect. Guess: that is how it sticks.",
   "**Click** anything in the picture to look inside. Point at it to see its way to the root.",
 ];
+const THE_END = "That was the last step. Back shows each of them again; Reset begins anew.";
+const QUICK_MS = 120; // what is done by then needs no spinner
 const PATIENCE_MS = 10000;
 const PATIENCE = "This takes long. If the kernel was restarted, run the cell again.";
 
@@ -40,20 +42,33 @@ export class Head {
 
   // Not `disabled`: a button that is would lose the focus, and the keyboard its place.
   enable() {
-    const { busy, scene } = this;
-    put(this.back, "aria-disabled", String(Boolean(busy || !scene.can_back)));
-    put(this.next, "aria-disabled", String(Boolean(busy || !scene.can_next)));
-    put(this.reset, "aria-disabled", String(Boolean(busy)));
+    const { working, scene } = this;
+    const waits = scene.prediction?.open && !scene.prediction.chosen;
+    put(this.back, "aria-disabled", String(Boolean(working || !scene.can_back)));
+    put(this.next, "aria-disabled", String(Boolean(working || !scene.can_next)));
+    put(this.reset, "aria-disabled", String(Boolean(working)));
+    put(this.next, "title", waits ? "Answer the question first" : null);
   }
 
   setBusy(busy) {
     if (busy === this.busy) return;
     this.busy = busy;
-    clearTimeout(this.timer);
+    this.timers?.forEach(clearTimeout);
+    this.timers = [];
+    put(this.el, "aria-busy", String(busy));
+    if (busy) {
+      this.timers = [
+        setTimeout(() => this.showWorking(true), QUICK_MS),
+        setTimeout(() => { this.wait.textContent = PATIENCE; }, PATIENCE_MS),
+      ];
+    } else this.showWorking(false);
+  }
+
+  showWorking(working) {
+    this.working = working;
     this.wait.textContent = "";
-    if (busy) this.timer = setTimeout(() => { this.wait.textContent = PATIENCE; }, PATIENCE_MS);
-    this.next.replaceChildren(...(busy ? [make("span", { class: "lk-spinner" }), "Working…"] : ["Next →"]));
-    put(this.el, "aria-busy", String(Boolean(busy)));
+    const label = working ? [make("span", { class: "lk-spinner" }), "Working…"] : ["Next →"];
+    this.next.replaceChildren(...label);
     if (this.scene) this.enable();
   }
 
@@ -92,11 +107,12 @@ export class Story {
       make("p", { class: "lk-narration" }, rich(narration)),
       failure ? make("p", { class: "lk-note lk-bad" }, failure) : "",
       chips.length ? make("p", { class: "lk-look" }, make("span", {}, "Look at"), chips) : "",
-      step === steps ? make("p", { class: "lk-soft" }, "That was the last step. Back shows each of them again; Reset begins anew.") : "");
+      step === steps ? make("p", { class: "lk-soft" }, THE_END) : "");
   }
 
   outcome({ step, feedback, explanation }) {
-    const parts = [!step && welcome(), explanation && bareAnswer(explanation), feedback && verdict(feedback)];
+    const parts = [!step && welcome(), explanation && bareAnswer(explanation),
+      feedback && verdict(feedback)];
     this.aside.replaceChildren(...parts.filter(Boolean));
   }
 }
@@ -108,14 +124,18 @@ function welcome() {
 
 function verdict({ right, question, chosen, answer, why }) {
   const said = right ? [make("strong", {}, "✓ Right: "), chosen, ". "]
-    : [make("strong", {}, "✗ Not quite. "), "You said: ", chosen, ". It is: ", make("strong", {}, answer), ". "];
-  return make("section", { class: `lk-note ${right ? "lk-good" : "lk-wrong"}`, "aria-label": "Your prediction" },
+    : [make("strong", {}, "✗ Not quite. "), "You said: ", chosen, ". It is: ",
+      make("strong", {}, answer), ". "];
+  const tone = right ? "lk-good" : "lk-wrong";
+  return make("section", { class: `lk-note ${tone}`, "aria-label": "Your prediction" },
     make("p", { class: "lk-soft" }, question), make("p", {}, said, why));
 }
 
 function bareAnswer({ device, service, answer }) {
-  return make("section", { class: "lk-note lk-bare", "aria-label": `All that ${service} says` },
-    make("p", { class: "lk-soft" }, `All that ${device} hears from ${service}:`), make("code", {}, answer));
+  const label = `All that ${service} says`;
+  return make("section", { class: "lk-note lk-bare", "aria-label": label },
+    make("p", { class: "lk-soft" }, `All that ${device} hears from ${service}:`),
+    make("code", {}, answer));
 }
 
 // "Predict before you press Next".

@@ -1,6 +1,6 @@
 // The board alone: follows the lab, and opens the inspector.
 
-import { courier, make } from "./dom.js";
+import { courier, keepKeys, make } from "./dom.js";
 import { Stage } from "./stage.js";
 
 function render({ model, el }) {
@@ -9,8 +9,8 @@ function render({ model, el }) {
   const stage = new Stage((question) => post.ask(question));
   const update = () => stage.update(model.get("svg"), {}, `${model.get("scene").title}.`);
   update();
-  el.append(make("div", { class: "labkit lk-view", "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": "Chain of trust" },
-    make("div", { class: "lk-inner" }, trouble, stage.el)));
+  el.append(keepKeys(make("div", { class: "labkit lk-view", role: "region", "aria-label": "Chain of trust" },
+    make("div", { class: "lk-inner" }, trouble, stage.board.el, stage.inspector.el))));
   model.on("change:scene", update);
   return () => {
     model.off("change:scene", update);

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
+
 import h11
 
+from labkit.cloud.refusals import clipped
 from labkit.events import Events
 from labkit.wire.http.messages import Request, Response, Router, json_response, parse_target
 from labkit.wire.tls import Link
@@ -11,6 +14,9 @@ from labkit.wire.tls import Link
 LARGEST_BODY = 1024 * 1024
 LARGEST_HEAD = 64 * 1024
 IDLE_SECONDS = 60.0
+"""Between requests."""
+REQUEST_SECONDS = 30.0
+"""For a whole request, from its first byte on."""
 
 
 class HttpConnection:
@@ -21,13 +27,19 @@ class HttpConnection:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
         self._head: h11.Request | None = None
         self._body = bytearray()
+        self._begun = False
         self._wait()
 
     def received(self, data: bytes) -> None:
-        self._wait()
+        if not self._begun:  # once a request: bytes that trickle in buy no time
+            self._begun = True
+            self._link.expect_within(REQUEST_SECONDS, "a whole request")
+        self._http.receive_data(data)
+        self.resumed()
+
+    def resumed(self) -> None:
         try:
-            self._http.receive_data(data)
-            while self._step():
+            while not self._link.is_full and self._step():
                 pass
         except h11.RemoteProtocolError as error:
             self._record("broken", f"closed: not HTTP/1.1: {error}")
@@ -44,9 +56,7 @@ class HttpConnection:
         elif isinstance(event, h11.Data):
             self._body += event.data
             if len(self._body) > LARGEST_BODY:
-                self._record("too large", f"refused: a body of more than {LARGEST_BODY} bytes")
-                self._refuse(413)
-                return False
+                self._too_large()
         elif isinstance(event, h11.EndOfMessage):
             self._answer()
         elif isinstance(event, h11.ConnectionClosed):
@@ -57,7 +67,9 @@ class HttpConnection:
 
     def _begin(self, head: h11.Request) -> None:
         self._head, self._body = head, bytearray()
-        if self._http.they_are_waiting_for_100_continue:
+        if _length(head) > LARGEST_BODY:
+            self._too_large()
+        elif self._http.they_are_waiting_for_100_continue:
             go_on = h11.InformationalResponse(status_code=100, headers=[])
             self._link.send(self._http.send(go_on) or b"")
 
@@ -84,7 +96,11 @@ class HttpConnection:
         return Request(method, path, query, headers, body, self._link.presented, self._link.peer)
 
     def _send(self, response: Response, *, head_only: bool = False) -> None:
-        headers = [*response.headers.items(), ("Content-Length", str(len(response.body)))]
+        headers = [
+            *response.headers.items(),
+            ("Date", formatdate(usegmt=True)),
+            ("Content-Length", str(len(response.body))),
+        ]
         out = self._http.send(h11.Response(status_code=response.status, headers=headers)) or b""
         if response.body and not head_only:
             out += self._http.send(h11.Data(data=response.body)) or b""
@@ -94,6 +110,11 @@ class HttpConnection:
             self._link.close()
         elif self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
+            self._wait()
+
+    def _too_large(self) -> None:
+        self._record("too large", f"refused: a body of more than {LARGEST_BODY} bytes")
+        self._refuse(413)
 
     def _refuse(self, status: int) -> None:
         """Answers what could not be read, if HTTP still allows an answer, and closes."""
@@ -103,7 +124,17 @@ class HttpConnection:
         self._link.close()
 
     def _wait(self) -> None:
-        self._link.expect_within(IDLE_SECONDS, "the next request")
+        """For the next request, which may have begun already, behind the one before it."""
+        self._begun = bool(self._http.trailing_data[0])
+        if self._begun:
+            self._link.expect_within(REQUEST_SECONDS, "a whole request")
+        else:
+            self._link.expect_within(IDLE_SECONDS, "the next request")
 
     def _record(self, kind: str, text: str) -> None:
-        self._events.record("https", kind, text, peer=self._link.peer)
+        self._events.record("https", kind, clipped(text), peer=self._link.peer)
+
+
+def _length(head: h11.Request) -> int:
+    """What the head says of the body; h11 has seen to it that it is a number."""
+    return next((int(value) for name, value in head.headers if name == b"content-length"), 0)

@@ -71,6 +71,14 @@ class Router:
 
 
 def parse_target(target: str) -> tuple[str, dict[str, str]]:
-    """A request target as decoded path and query."""
-    parts = urlsplit(target)
-    return unquote(parts.path), dict(parse_qsl(parts.query, keep_blank_values=True))
+    """A request target as decoded path and query. Raises ValueError.
+
+    What begins with a slash is a path to its end (RFC 9112, 3.2.1), also where it begins with
+    two: there is no host in ``//host/path``. Only the absolute form has one.
+    """
+    if target.startswith("/"):
+        path, _, query = target.partition("?")
+    else:
+        parts = urlsplit(target)
+        path, query = parts.path, parts.query
+    return unquote(path), dict(parse_qsl(query, keep_blank_values=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from labkit.cloud import Cloud
+from labkit.cloud.refusals import LONGEST_ID, clipped
 from labkit.errors import ServiceRefusal
 from labkit.events import Events
 from labkit.wire.mqtt import words
@@ -24,17 +25,20 @@ class MqttConnection(Watcher):
 
     def __init__(self, link: Link, cloud: Cloud, events: Events) -> None:
         self._link, self._cloud, self._events = link, cloud, events
-        self._session, self._client = Session(self._enter, self), ""
+        self._session, self._client = Session(self._enter, link.send, self), ""
         link.expect_within(CONNECT_SECONDS, "CONNECT")
 
     def received(self, data: bytes) -> None:
-        self._link.send(self._session.receive(data))
-        if self._session.fault:
-            self._record("broken", f"closed: {self._session.fault}")
+        self._session.feed(data)
+        self.resumed()
+
+    def resumed(self) -> None:
+        while not self._link.is_full and self._session.step():
+            # Only a whole packet buys time: bytes that trickle in do not.
+            if self._session.connected:
+                self._link.expect_within(self._patience(), "the next packet")
         if self._session.over:
-            self._link.close()
-        elif self._session.connected:
-            self._link.expect_within(self._patience(), "the next packet")
+            self._leave()
 
     def closed(self) -> None:
         self._session.close()
@@ -46,30 +50,45 @@ class MqttConnection(Watcher):
     def sent_message(self, message: Publish) -> None:
         self._record("sent", words.sent(self._client, message), **words.details(message))
 
+    def _leave(self) -> None:
+        if self._session.fault:
+            self._record("broken", f"closed: {self._session.fault}")
+        self._link.close()
+
     def _patience(self) -> float:
         wanted = self._session.keep_alive * _GRACE
         return min(wanted, _LONGEST_SILENCE) if wanted else _LONGEST_SILENCE
 
     def _enter(self, connect: Connect) -> Face:
-        user, self._client = connect.user_name, connect.client_id
-        self._record("connect", f"CONNECT from {connect.client_id!r}", user_name=user)
+        user, self._client = clipped(connect.user_name), clipped(connect.client_id, LONGEST_ID)
+        self._record("connect", f"CONNECT from {self._client!r}", user_name=user)
         try:
             face = self._face(connect)
         except ServiceRefusal as refusal:
             self._record("connack", "CONNACK 5, not authorized: there is room for no more")
             raise Denied(ReturnCode.NOT_AUTHORIZED) from refusal
-        self._record("connack", f"CONNACK 0 for {connect.client_id!r}")
+        self._record("connack", f"CONNACK 0 for {self._client!r}")
         return face
 
     def _face(self, connect: Connect) -> Face:
-        parts = connect.user_name.split("/")
-        presented = self._link.presented
+        """By the form of the user name: ``{hub}/{device}/?…``, or ``{scope}/registrations/{id}``
+        and anything behind it."""
+        client_id, presented = connect.client_id, self._link.presented
+        path, question, _ = connect.user_name.partition("?")
+        parts = path.split("/")
+        if question and len(parts) == 3 and not parts[2]:
+            hub = self._cloud.hubs.named_by(_without_port(parts[0]), parts[1], presented)
+            return HubFace(hub, client_id, parts[1], presented)
+        parts = connect.user_name.split("/", 3)
         if len(parts) >= 3 and parts[1] == "registrations":
-            return DpsFace(self._cloud.dps, connect.client_id, parts[0], parts[2], presented)
-        if len(parts) == 3 and parts[2].startswith("?"):
-            hub = self._cloud.hubs.named_by(parts[0], parts[1], presented)
-            return HubFace(hub, connect.client_id, parts[1], presented)
-        raise self._cloud.stranger(connect.client_id, connect.user_name, presented)
+            return DpsFace(self._cloud.dps, client_id, parts[0], parts[2], presented)
+        raise self._cloud.stranger(client_id, connect.user_name, presented)
 
     def _record(self, kind: str, text: str, **details: Any) -> None:
-        self._events.record("mqtt", kind, text, peer=self._link.peer, **details)
+        self._events.record("mqtt", kind, clipped(text), peer=self._link.peer, **details)
+
+
+def _without_port(host: str) -> str:
+    """Azure's Node SDK writes the hub's name as it was configured, port and all."""
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdecimal() else host

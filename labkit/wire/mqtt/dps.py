@@ -37,7 +37,7 @@ class DpsFace:
 
     def publish(self, message: Publish) -> Iterable[Publish]:
         path, query = topics.split(message.topic)
-        rid = query.get("$rid", "")
+        rid = topics.request_id(message.topic)
         try:
             if path == _REGISTER:
                 self._check_body(message.payload)
@@ -71,4 +71,4 @@ class DpsFace:
 
 
 def _answer(status: int, rid: str, body: object) -> Publish:
-    return Publish(topics.join(f"{ANSWERS}/{status}", {"$rid": rid}), azure_json.dumps(body))
+    return Publish(topics.answer(f"{ANSWERS}/{status}", rid), azure_json.dumps(body))

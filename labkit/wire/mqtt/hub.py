@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
 
 from labkit.cloud.hub import Hub
 from labkit.cloud.presented import Presented
+from labkit.errors import ServiceRefusal
 from labkit.wire import azure_json
 from labkit.wire.mqtt import topics
 from labkit.wire.mqtt.packets import MalformedPacket, Publish
@@ -37,11 +40,11 @@ class HubFace:
         if message.topic == self._telemetry or message.topic.startswith(f"{self._telemetry}/"):
             self._receive(message)
             return []
-        path, query = topics.split(message.topic)
-        rid = query.get("$rid", "")
+        path, _ = topics.split(message.topic)
+        rid = topics.request_id(message.topic)
         if path == _TWIN_GET:
             twin = self._hub.twin(self._device_id).to_json()
-            return [_twin_answer(200, {"$rid": rid}, azure_json.dumps(twin))]
+            return [Publish(_answers(200, rid), azure_json.dumps(twin))]
         if path == _TWIN_REPORT:
             return [self._report(message.payload, rid)]
         raise MalformedPacket(f"PUBLISH to {message.topic!r}, which the hub does not know")
@@ -56,12 +59,21 @@ class HubFace:
         self._hub.receive(self._device_id, message.payload, own, system)
 
     def _report(self, payload: bytes, rid: str) -> Publish:
+        try:
+            version = self._hub.report(self._device_id, self._patch(payload))
+        except ServiceRefusal as refusal:  # the Node SDK looks for errorCode in the body only
+            body = azure_json.refusal(refusal, datetime.now(UTC))
+            return Publish(_answers(refusal.error.status, rid), azure_json.dumps(body))
+        return Publish(_answers(204, rid, version=str(version)))
+
+    def _patch(self, payload: bytes) -> dict[str, Any]:
         patch = azure_json.read_object(payload)
         if patch is None:
-            return _twin_answer(400, {"$rid": rid})
-        version = self._hub.report(self._device_id, patch)
-        return _twin_answer(204, {"$rid": rid, "$version": str(version)})
+            raise self._hub.refuse_request(
+                self._device_id, "the patch is not a JSON object", 'send {"property": value}'
+            )
+        return patch
 
 
-def _twin_answer(status: int, values: dict[str, str], body: bytes = b"") -> Publish:
-    return Publish(topics.join(f"{_TWIN_ANSWERS}/{status}", values), body)
+def _answers(status: int, rid: str, **values: str) -> str:
+    return topics.answer(f"{_TWIN_ANSWERS}/{status}", rid, **values)

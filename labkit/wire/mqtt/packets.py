@@ -7,7 +7,7 @@ send raises MalformedPacket; the caller closes the connection, as section 4.8 de
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -144,22 +144,26 @@ def pingresp() -> bytes:
 
 
 class Decoder:
-    """Bytes in, packets out. Holds at most one packet's bytes."""
+    """Bytes in, packets out, one at a time. A packet that is larger than ``largest`` is refused
+    at its header; nothing of it is waited for."""
 
     def __init__(self, largest: int = LARGEST_PACKET) -> None:
         self._buffer = bytearray()
         self._largest = largest
 
-    def feed(self, data: bytes) -> Iterator[Packet]:
-        """The packets that are complete now. Raises MalformedPacket."""
+    def feed(self, data: bytes) -> None:
+        """Takes bytes; then ask :meth:`take` for packets until there are no more."""
         self._buffer += data
-        while (header := self._header()) is not None:
-            start, end = header
-            if len(self._buffer) < end:
-                return
-            first, body = self._buffer[0], bytes(self._buffer[start:end])
-            del self._buffer[:end]
-            yield _parse(first >> 4, first & 15, _Reader(body))
+
+    def take(self) -> Packet | None:
+        """The next packet, if it is complete. Raises MalformedPacket."""
+        header = self._header()
+        if header is None or len(self._buffer) < header[1]:
+            return None
+        start, end = header
+        first, body = self._buffer[0], bytes(self._buffer[start:end])
+        del self._buffer[:end]
+        return _parse(first >> 4, first & 15, _Reader(body))
 
     def _header(self) -> tuple[int, int] | None:
         """Where the body begins and ends (section 2.2.3), or None while that is unknown."""
@@ -272,6 +276,8 @@ def _publish(flags: int, body: _Reader) -> Publish:
     qos = flags >> 1 & 3
     if qos == 3:
         raise MalformedPacket("PUBLISH with QoS 3")
+    if flags & 8 and not qos:  # MQTT-3.3.1-2: what is sent at most once is never sent again
+        raise MalformedPacket("PUBLISH again (DUP) with QoS 0")
     topic = body.string()
     if not topic or "#" in topic or "+" in topic:
         raise MalformedPacket(f"{topic!r} as a topic to publish to")

@@ -1,5 +1,8 @@
 """One MQTT client, without its socket: bytes in, bytes out, and whether it is over.
 
+Packets are taken one by one, when the owner says so: it stops while the client does not read
+the answers, and so never holds more of them than those to one packet.
+
     new ──CONNECT, accepted──> connected ──DISCONNECT, or a broken rule──> over
      └────CONNECT, refused───────────────────────────────────────────────> over
 
@@ -33,7 +36,6 @@ from labkit.wire.mqtt.packets import (
 
 _REFUSED_SUBSCRIPTION = 0x80
 _LARGEST_QOS = 1
-_MOST_SUBSCRIPTIONS = 50
 
 
 class Denied(Exception):
@@ -47,7 +49,9 @@ class Denied(Exception):
 class Face(Protocol):
     """A service as one connected client sees it."""
 
-    def may_subscribe(self, topic_filter: str) -> bool: ...
+    def may_subscribe(self, topic_filter: str) -> bool:
+        """Whether the client may have this filter; it bounds how many it can have at all."""
+        ...
 
     def publish(self, message: Publish) -> Iterable[Publish]:
         """Takes a message and gives the answers to it. Raises MalformedPacket for a message
@@ -66,18 +70,19 @@ class Watcher:
 
 
 class Session:
-    """Feeds a client's bytes to a service. ``enter`` decides who may connect (raises Denied)."""
+    """Feeds a client's packets to a service. ``enter`` decides who may connect (raises Denied),
+    ``send`` takes the bytes for the client."""
 
     def __init__(
         self,
         enter: Callable[[Connect], Face],
+        send: Callable[[bytes], None],
         watcher: Watcher = Watcher(),  # noqa: B008  stateless
     ) -> None:
-        self._enter, self._watcher = enter, watcher
+        self._enter, self._send, self._watcher = enter, send, watcher
         self._decoder = Decoder()
         self._subscriptions: dict[str, int] = {}
         self._face: Face | None = None
-        self._out = bytearray()
         self.over = False
         self.keep_alive = 0
         self.fault = ""
@@ -86,23 +91,26 @@ class Session:
     def connected(self) -> bool:
         return self._face is not None and not self.over
 
-    def receive(self, data: bytes) -> bytes:
-        """Takes bytes from the client and returns bytes for it; then look at ``over``.
+    def feed(self, data: bytes) -> None:
+        """Keeps bytes from the client for :meth:`step`. Once it is over, they are dropped."""
+        if not self.over:
+            self._decoder.feed(data)
 
-        Once it is over, nothing is taken any more.
+    def step(self) -> bool:
+        """Takes the next packet and sends what answers it; then look at ``over``.
+
+        False where no whole packet waits, or none is taken any more.
         """
         if self.over:
-            return b""
+            return False
         try:
-            for packet in self._decoder.feed(data):
+            packet = self._decoder.take()
+            if packet is not None:
                 self._take(packet)
-                if self.over:
-                    break
         except MalformedPacket as error:
             self.over, self.fault = True, str(error)
-        out = bytes(self._out)
-        self._out.clear()
-        return out
+            return False
+        return packet is not None
 
     def close(self) -> None:
         """The connection is gone: tells the service, once."""
@@ -128,9 +136,9 @@ class Session:
         elif isinstance(packet, Unsubscribe):
             for topic in packet.filters:
                 self._subscriptions.pop(topic, None)
-            self._out += unsuback(packet.packet_id)
+            self._send(unsuback(packet.packet_id))
         elif isinstance(packet, Ping):
-            self._out += pingresp()
+            self._send(pingresp())
         elif isinstance(packet, Disconnect):
             self.over = True
         else:
@@ -143,12 +151,15 @@ class Session:
         if (packet.protocol, packet.level) != SPOKEN:
             code = ReturnCode.UNACCEPTABLE_PROTOCOL
             self.fault = f"{packet.protocol!r} level {packet.level}; only MQTT 3.1.1 is spoken"
+        elif not packet.client_id and not packet.clean_session:
+            code = ReturnCode.IDENTIFIER_REJECTED  # MQTT-3.1.3-8
+            self.fault = "an empty client ID, and a session that is to be kept"
         else:
             try:
                 self._face = self._enter(packet)
             except Denied as denied:
                 code = denied.code
-        self._out += connack(code)
+        self._send(connack(code))
         self.over, self.keep_alive = code is not ReturnCode.ACCEPTED, packet.keep_alive
 
     def _publish(self, face: Face, message: Publish) -> None:
@@ -156,25 +167,25 @@ class Session:
             raise MalformedPacket("PUBLISH with QoS 2, which the service does not offer")
         answers = list(face.publish(message))
         if message.packet_id is not None:
-            self._out += puback(message.packet_id)
+            self._send(puback(message.packet_id))
         for answer in answers:
             self._deliver(answer)
 
     def _subscribe(self, face: Face, packet: Subscribe) -> None:
         granted = []
         for topic, qos in packet.filters:
-            if len(self._subscriptions) < _MOST_SUBSCRIPTIONS and face.may_subscribe(topic):
+            if face.may_subscribe(topic):
                 self._subscriptions[topic] = min(qos, _LARGEST_QOS)
                 granted.append(self._subscriptions[topic])
             else:
                 granted.append(_REFUSED_SUBSCRIPTION)
-        self._out += suback(packet.packet_id, granted)
+        self._send(suback(packet.packet_id, granted))
 
     def _deliver(self, message: Publish) -> None:
         """To a client that subscribed to the topic, at QoS 0; others do not get it."""
         if any(matches(topic, message.topic) for topic in self._subscriptions):
             self._watcher.sent_message(message)
-            self._out += message.encode()
+            self._send(message.encode())
 
 
 def matches(topic_filter: str, topic: str) -> bool:

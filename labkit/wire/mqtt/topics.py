@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from urllib.parse import quote, unquote
+
+from labkit.wire.mqtt.packets import MalformedPacket
+
+LONGEST_REQUEST_ID = 512
+"""Bytes; SDKs send a GUID or a number. The answer's topic has to have room for it."""
 
 
 def split(topic: str) -> tuple[str, dict[str, str]]:
@@ -18,7 +22,21 @@ def properties(text: str) -> dict[str, str]:
     return {unquote(name): unquote(value) for name, _, value in pairs}
 
 
-def join(path: str, values: Mapping[str, str]) -> str:
-    """The inverse of :func:`split`, for answers; names go out as they are, ``$`` and all."""
-    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in values.items())
-    return f"{path}/?{query}"
+def request_id(topic: str) -> str:
+    """The ``$rid`` of a request, exactly as the client wrote it; empty without one.
+
+    Raises MalformedPacket for one that is too long.
+    """
+    _, _, query = topic.partition("?")
+    pairs = (item.partition("=") for item in query.split("&"))
+    found = next((value for name, _, value in pairs if unquote(name) == "$rid"), "")
+    if len(found.encode()) > LONGEST_REQUEST_ID:
+        raise MalformedPacket(f"a $rid of more than {LONGEST_REQUEST_ID} bytes")
+    return found
+
+
+def answer(path: str, rid: str, **values: str) -> str:
+    """The topic that answers the request ``rid``, which goes back byte for byte: a client
+    compares it with what it wrote, whatever it had encoded."""
+    more = "".join(f"&${name}={quote(value, safe='')}" for name, value in values.items())
+    return f"{path}/?$rid={rid}{more}"

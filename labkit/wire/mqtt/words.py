@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from labkit.cloud.refusals import clipped
 from labkit.wire.mqtt import topics
 from labkit.wire.mqtt.packets import (
     Disconnect,
@@ -55,4 +56,4 @@ def details(packet: Packet) -> dict[str, Any]:
     if not isinstance(packet, Publish):
         return {}
     shown = packet.payload[:LARGEST_SHOWN].decode(errors="replace")
-    return {"topic": packet.topic, "payload": shown, "qos": packet.qos}
+    return {"topic": clipped(packet.topic), "payload": shown, "qos": packet.qos}

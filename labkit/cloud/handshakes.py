@@ -1,0 +1,69 @@
+"""Handshakes that failed: those that a trainee would ask about are kept beside the refusals.
+
+No service said no here, so there is no answer of Azure's; the client saw no more than that TLS
+ended. Noise (plain HTTP, port scans, bytes of anything) is not kept: it would only push out
+what is worth knowing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from labkit.cloud.dps.attestation import POSSESSION
+from labkit.cloud.presented import Presented
+from labkit.trace import Check, failed
+
+TRUST = "the client trusts the server's certificate"
+BY_CLIENT = "the client ended the handshake"
+BY_SERVER = "the server ended the handshake"
+
+_DISTRUST = (
+    "unknown ca",
+    "bad certificate",
+    "certificate unknown",
+    "certificate expired",
+    "unsupported certificate",
+)
+"""The alerts (RFC 8446, 6.2) with which clients leave a server whose certificate they dislike.
+OpenSSL puts ``tlsv1 alert``, ``sslv3 alert`` or ``ssl/tls alert`` in front, by its version."""
+
+_NO_POSSESSION = ("bad signature", "provider signature failure")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Who ended a handshake, and the check that says why."""
+
+    message: str
+    check: Check
+
+
+def explained(reason: str, presented: Presented) -> Failure | None:
+    """What OpenSSL's ``reason`` means for the client; None where it means nothing to anybody."""
+    about = presented.peer or "a client"
+    _, is_alert, alert = reason.partition("alert ")
+    if is_alert and alert in _DISTRUST:
+        return Failure(BY_CLIENT, _distrust(about, alert))
+    return Failure(BY_SERVER, _no_possession(about)) if reason in _NO_POSSESSION else None
+
+
+def _distrust(about: str, alert: str) -> Check:
+    return failed(
+        TRUST,
+        about,
+        f"it left with the TLS alert {alert!r}",
+        "let the client trust the file that `labkit serve` names as serverCa "
+        "(in Python: lab.server.root_file)",
+        "dial a name or an address that the server's certificate covers: `labkit hosts` names them",
+    )
+
+
+def _no_possession(about: str) -> Check:
+    return failed(
+        POSSESSION,
+        about,
+        "its signature of the handshake does not fit the certificate that it sent",
+        "give the client the private key that belongs to the certificate",
+        "a certificate that somebody else's device sends is stolen: that device has to be disabled "
+        "only where its private key was stolen too",
+    )
