@@ -46,7 +46,7 @@ def test_the_oldest_make_room(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(book, "KEPT", 3)
     ids = [refuse(lab) for _ in range(5)]
     assert lab.cloud.refusals.count() == 3
-    with refused(NotFound, "3 refusals"):
+    with refused(NotFound, "workspace: 3"):
         lab.cloud.refusals.find(ids[0])
 
 

@@ -119,7 +119,8 @@ export class Story {
 
 function welcome() {
   const lines = WELCOME.map((line) => make("li", {}, rich(line)));
-  return make("section", { class: "lk-note lk-tip", "aria-label": "How to use the player" }, make("ul", {}, lines));
+  const label = "How to use the player";
+  return make("section", { class: "lk-note lk-tip", "aria-label": label }, make("ul", {}, lines));
 }
 
 function verdict({ right, question, chosen, answer, why }) {
