@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from labkit.graph import Picture
     from labkit.rooms import Rooms
     from labkit.supplychain import Custodian, SupplyChain
+    from labkit.ui.view import ChainView
 
 _open: dict[Path, Lab] = {}
 _HIGHEST_PORT = 65535
@@ -184,6 +185,12 @@ class Lab:
         from labkit.graph.model import of_lab
 
         return Picture.of(of_lab(self))
+
+    def view(self) -> ChainView:
+        """The same picture, alive: it follows the lab, and every node can be looked into."""
+        from labkit.ui.view import ChainView
+
+        return ChainView(self)
 
     def progress(self) -> Progress:
         """Which stories were played how far, and which exercises are solved, in all workspaces

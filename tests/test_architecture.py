@@ -46,7 +46,8 @@ WITHIN = {
     ("__main__", "cli"),
 }
 UPWARDS = {
-    ("lab", "graph"),  # lab.graph(): imported when it is called
+    ("lab", "graph"),  # lab.graph() and lab.view(): imported when they are called
+    ("lab", "ui"),
     ("__init__", "lab"),
 }
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}

@@ -25,13 +25,21 @@ class Flash:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.chain_file = self._directory / "chain.pem"
         self._state_file = self._directory / "state.json"
+        self._edition = (0, 0)
+        self._chain: list[x509.Certificate] = []
 
     @property
     def chain(self) -> list[x509.Certificate]:
         """Empty while nothing is installed."""
-        if not self.chain_file.exists():
+        try:
+            found = self.chain_file.stat()
+        except FileNotFoundError:
             return []
-        return chain.read_certificates(self.chain_file.read_bytes())
+        edition = found.st_mtime_ns, found.st_ino  # each install makes a new file
+        if edition != self._edition:
+            self._chain = chain.read_certificates(self.chain_file.read_bytes())
+            self._edition = edition
+        return list(self._chain)
 
     def install(self, certificates: Sequence[x509.Certificate]) -> None:
         write_whole(self.chain_file, chain.to_pem(certificates))

@@ -77,8 +77,7 @@ def _extensions(certificate: x509.Certificate) -> Iterator[tuple[str, str]]:
     for extension in certificate.extensions:
         words = _in_words(extension.value)
         if words:
-            critical = ", and whoever does not understand this must refuse it"
-            yield _names(extension.oid), words + (critical if extension.critical else "")
+            yield _names(extension.oid), words + (" (critical)" if extension.critical else "")
 
 
 def _names(oid: x509.ObjectIdentifier) -> str:

@@ -20,7 +20,8 @@ from labkit.lab import Lab
 from labkit.progress import note
 from labkit.ui.inspection import Inspection
 from labkit.ui.inspector import inspect_all
-from labkit.ui.scenario import Prediction, Scenario, Step
+from labkit.ui.remedy import Remedy, remedies
+from labkit.ui.scenario import Action, Prediction, Scenario, Step
 
 if TYPE_CHECKING:
     from networkx import DiGraph
@@ -64,6 +65,7 @@ class Frame:
     feedback: Feedback | None = None
     explanation: Explanation | None = None
     failure: str = ""
+    remedies: tuple[Remedy, ...] = ()
 
 
 class Performance:
@@ -156,6 +158,21 @@ class Performance:
         self.changed()
         return self.frame
 
+    def cure(self, place: int) -> Frame:
+        """Carries out a remedy of the refusal that is shown, and shows what came of it.
+
+        Raises LabError where there is none, or where the story has gone on since.
+        """
+        offered = self.frame.remedies if self.at_present else ()
+        if not 0 <= place < len(offered):
+            raise LabError("There is nothing to cure here", found=f"{len(offered)} remedies")
+        remedy = offered[place]
+        told = Step(remedy.label, "The lab did it, and the device asked again.", _done(remedy))
+        self._frames.append(self._take(told, self.step))
+        self._position += 1
+        self.changed()
+        return self.frame
+
     def back(self) -> Frame:
         """Shows the frame before, exactly as it was. The lab stays where it is."""
         self._position = max(0, self._position - 1)
@@ -191,12 +208,11 @@ class Performance:
 
     def _go_on(self) -> None:
         reached = self._frames[-1].step
-        self._frames.append(self._take(self.scenario.steps[reached]))
+        self._frames.append(self._take(self.scenario.steps[reached], reached + 1))
         note(self.lab.path, "story", self.scenario.name, reached + 1, self.steps)
 
-    def _take(self, step: Step) -> Frame:
+    def _take(self, step: Step, number: int) -> Frame:
         """Acts, and shows what came of it: a refusal explained, never a traceback."""
-        number = self._frames[-1].step + 1
         refusals, failure = self.lab.cloud.refusals.count(), ""
         try:
             step.action(self.lab)
@@ -243,4 +259,9 @@ class Performance:
             feedback=feedback,
             explanation=explanation,
             failure=failure,
+            remedies=tuple(remedies(self.lab, explanation)) if explanation else (),
         )
+
+
+def _done(remedy: Remedy) -> Action:
+    return lambda _: remedy.apply()

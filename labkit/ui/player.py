@@ -72,6 +72,11 @@ class Player(Living):
         with self._acting():
             self._play.predict(option)
 
+    def cure(self, place: int) -> None:
+        """Carries out one of the remedies beside the refusal that is shown. Raises LabError."""
+        with self._acting():
+            self._play.cure(place)
+
     def go_to(self, step: int) -> None:
         """Shows the frame of a step, taking the steps up to it where they have not been taken."""
         with self._acting():
@@ -91,6 +96,7 @@ class Player(Living):
             "back": self.back,
             "reset": self.reset,
             "predict": lambda: self.predict(message["option"]),
+            "cure": lambda: self.cure(message["place"]),
             "go_to": lambda: self.go_to(message["step"]),
         }
         asked = message.get("do")

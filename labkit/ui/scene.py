@@ -33,7 +33,7 @@ def scene_of(play: Performance, run: int) -> Json:
         "log": {"run": run, "upto": _last(frame.events), "since": _last(play.before.events)},
         "prediction": _prediction(play),
         "feedback": _feedback(frame.feedback),
-        "explanation": _explanation(frame),
+        "explanation": _explanation(frame, play.at_present),
         "failure": "" if frame.explanation else frame.failure,
         "look": _labels(frame.look_at, frame.inspections),
         "failed": _failed(frame),
@@ -122,7 +122,7 @@ def _feedback(feedback: Feedback | None) -> Json | None:
     }
 
 
-def _explanation(frame: Frame) -> Json | None:
+def _explanation(frame: Frame, at_present: bool) -> Json | None:
     told = frame.explanation
     if told is None:
         return None
@@ -134,6 +134,10 @@ def _explanation(frame: Frame) -> Json | None:
         "sent": chain.names(refusal.chain) if refusal.chain else "no certificate",
         "checks": [_check(check, frame.inspections) for check in told.checks],
         "cures": list(told.cures),
+        "remedies": [
+            {"place": place, "cure": remedy.cure, "label": remedy.label}
+            for place, remedy in enumerate(frame.remedies if at_present else ())
+        ],
         "source": told.failure.source if told.failure else "",
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakMethod
 
 from labkit.graph import Picture
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from labkit.lab import Lab
 
-    Shown = Lab | DiGraph[Any]
+    Shown: TypeAlias = Lab | DiGraph[Any]
 
 
 class ChainView(Living):

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import statistics
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,8 +31,6 @@ player
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET = "device smart-x-widget-001"
 TECHNICIAN = "ca Technician-Z/Technician-Z CA"
-CLICK_TO_TEXT_MS = 300
-
 CLICK_TO_TEXT = """async () => {
     const player = document.querySelector(".lk-player");
     const shown = (title) => new Promise((done) => {
@@ -392,7 +389,9 @@ def test_typing_on_a_node_leaves_the_notebook_alone(player: OnScreen) -> None:
 def test_from_a_click_to_its_text(player: OnScreen) -> None:
     player.go_to(7)
     times: list[float] = player.page.evaluate(CLICK_TO_TEXT)
-    assert statistics.median(times) <= CLICK_TO_TEXT_MS, times
+    assert len(times) > 5
+    if figures := os.environ.get("LAB_CLICK_FIGURES"):  # ./lab bench judges them
+        Path(figures).write_text("\n".join(map(str, times)))
 
 
 def test_the_picture_stays_without_a_kernel(
@@ -477,3 +476,12 @@ def test_what_it_looks_like(player: OnScreen, width: int) -> None:
 
 def shots(name: str) -> Path:
     return Path(__file__).parent / "screenshots" / f"{name}.png"
+
+
+def test_a_cure_is_a_button_and_the_story_goes_on(player: OnScreen) -> None:
+    """The refusal's first cure, carried out by the lab: the widget is provisioned again."""
+    player.go_to(9)
+    player.page.get_by_role("button", name="Install the factory's chain and try again").click()
+    heading = player.page.get_by_role("heading", name="Install the factory's chain and try again")
+    expect(heading).to_be_visible()
+    expect(player.page.get_by_text("Why DPS refused")).to_be_hidden()

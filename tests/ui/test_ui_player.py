@@ -13,6 +13,7 @@ import pytest
 from labkit.errors import LabError
 from labkit.lab import Lab
 from labkit.scenarios.first_device import STORY
+from labkit.ui.performance import Performance
 from labkit.ui.player import Player, rich
 from labkit.ui.scenario import Prediction, Scenario, Step
 from labkit.ui.scene import plain
@@ -223,3 +224,31 @@ def test_whatever_an_event_holds_becomes_json() -> None:
         "many": ["a", [1]],
         "odd": "x",
     }
+
+
+# ---- remedies
+
+
+@pytest.mark.parametrize(
+    ("place", "label"),
+    [(0, "Install the factory's chain"), (1, "Verify Technician-Z CA in DPS")],
+)
+def test_a_remedy_cures_what_it_stands_beside(place: int, label: str) -> None:
+    """Both cures of the leaf-only refusal, as buttons: each ends with the device provisioned."""
+    play = Performance(STORY)
+    play.go_to(9)
+    assert play.frame.remedies[place].label.startswith(label)
+    play.cure(place)
+    assert play.frame.explanation is None
+    assert play.frame.picture.title == "smart-x-widget-001 is provisioned"
+    assert play.step == 9, "the story goes on where it was"
+    play.next()
+    assert play.step == 10
+
+
+def test_a_remedy_is_offered_only_at_the_present() -> None:
+    play = Performance(STORY)
+    play.go_to(10)
+    play.back()
+    with pytest.raises(LabError, match="nothing to cure"):
+        play.cure(0)

@@ -4,10 +4,11 @@ import { make, onChange } from "./dom.js";
 
 const SIGNS = { passed: "✓", failed: "✗", "not reached": "·" };
 
-// `show(id)` points at a node of the picture.
+// `show(id)` points at a node of the picture, `apply(place)` carries out a remedy.
 export class Explanation {
-  constructor(show) {
+  constructor(show, apply) {
     this.show = show;
+    this.apply = apply;
     this.el = make("section", { class: "lk-panel lk-why", "aria-label": "Why it was refused" });
     this.update = onChange((explanation) => this.render(explanation));
   }
@@ -15,15 +16,22 @@ export class Explanation {
   render(explanation) {
     this.el.hidden = !explanation;
     if (!explanation) return;
-    const { device, service, sent, checks, cures, source } = explanation;
+    const { device, service, sent, checks, cures, remedies, source } = explanation;
     this.el.replaceChildren(
       make("h4", {}, `Why ${service} refused ${device}`),
       make("p", { class: "lk-soft" }, `It sent: ${sent}. What ${service} checked, in order:`),
       make("ol", { class: "lk-checks" }, checks.map((check) => this.check(check))),
       cures.length ? make("div", { class: "lk-note lk-good lk-cures" },
         make("h5", {}, cures.length > 1 ? "Any one of these cures it" : "This cures it"),
-        make("ol", {}, cures.map((cure) => make("li", {}, cure)))) : "",
+        make("ol", {}, cures.map((cure, number) => make("li", {}, cure,
+          remedies.filter((remedy) => remedy.cure === number)
+            .map((remedy) => this.button(remedy)))))) : "",
       source ? make("p", { class: "lk-soft lk-source" }, `See: ${source}`) : "");
+  }
+
+  button({ place, label }) {
+    const press = () => this.apply(place);
+    return make("div", {}, make("button", { type: "button", class: "lk-remedy", click: press }, label));
   }
 
   check({ name, about, outcome, why, node }) {

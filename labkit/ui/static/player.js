@@ -18,7 +18,8 @@ class Player {
       look: (id) => this.stage.point(id),
       predict: (option) => this.send({ do: "predict", option }),
     });
-    this.why = new Explanation((id) => this.stage.point(id));
+    this.why = new Explanation(
+      (id) => this.stage.point(id), (place) => this.send({ do: "cure", place }));
     this.states = make("section", { class: "lk-panel lk-states", "aria-label": "State" });
     this.count = onChange((states) =>
       this.states.replaceChildren(make("h4", {}, "State"), stateTable(states)));

@@ -1,0 +1,79 @@
+"""Cures that the lab can carry out itself: what a button beside an explanation does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from labkit.cloud.dps import attestation
+from labkit.device import Device
+from labkit.errors import NotFound
+from labkit.explanation import Explanation
+from labkit.lab import Lab
+from labkit.pki import chain, verdict
+from labkit.supplychain import CertificateAuthority
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """``label`` is what the button says, ``cure`` which of the explanation's cures it carries
+    out, counted from 0, and ``apply`` does it."""
+
+    label: str
+    cure: int
+    apply: Callable[[], object]
+
+
+def remedies(lab: Lab, explanation: Explanation) -> list[Remedy]:
+    """Those that can be carried out in this lab; none for a refusal that it has no hand in."""
+    return list(_remedies(lab, explanation))
+
+
+def _remedies(lab: Lab, explanation: Explanation) -> Iterator[Remedy]:
+    failure = explanation.failure
+    device = _device(lab, explanation.refusal.device)
+    if failure is None or device is None:
+        return
+    if failure.name == verdict.ISSUER and len(failure.cures) > 1:
+        yield Remedy("Install the factory's chain and try again", 0, lambda: _send_all(lab, device))
+        issuer = _issuer(lab, device)
+        if issuer is not None:
+            label = f"Verify {issuer.name} in DPS and try again"
+            yield Remedy(label, 1, lambda: _trust(lab, issuer, device))
+    if failure.name == attestation.ENABLED:
+        label = f"Enable {failure.about} and try again"
+        yield Remedy(label, 0, lambda: _enable(lab, failure.about, device))
+
+
+def _device(lab: Lab, name: str) -> Device | None:
+    try:
+        return lab.device(name)
+    except NotFound:
+        return None
+
+
+def _issuer(lab: Lab, device: Device) -> CertificateAuthority[Device] | None:
+    authorities = (ca for custodian in lab.custodians for ca in custodian.authorities())
+    return next(
+        (ca for ca in authorities if chain.signed_by(device.certificate, ca.certificate)), None
+    )
+
+
+def _send_all(lab: Lab, device: Device) -> None:
+    device.install_chain(lab.issued_chain(device.name))
+    device.provision()
+
+
+def _trust(lab: Lab, issuer: CertificateAuthority[Device], device: Device) -> None:
+    name = issuer.name.lower().replace(" ", "-")
+    ca = lab.dps.certificates.upload(name, issuer.certificate)
+    lab.dps.certificates.verify(ca, issuer.prove_possession(ca.verification_code))
+    path = chain.climb(issuer.certificate, lab.dps.certificates.verified())
+    if lab.dps.enrollment_groups.deciding(path) is None:
+        lab.dps.enrollment_groups.create(name, signing=issuer.certificate)
+    device.provision()
+
+
+def _enable(lab: Lab, group: str, device: Device) -> None:
+    lab.dps.enrollment_groups.enable(group)
+    device.provision()
