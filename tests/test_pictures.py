@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from labkit import Lab
+from labkit.scenarios.first_device import STORY
+from labkit.ui.performance import Performance
 
 IMAGES = Path(__file__).parents[1] / "docs" / "img"
+STEPS = {"first-device.svg": 7, "refused.svg": 9}
+"""Each picture, and the step of lesson 01's story that it shows."""
 
 
-def test_the_picture_of_the_readme_is_fresh(tmp_path: Path) -> None:
-    """Two ways out when it is not: a mistake in the drawing, or this line:
-    cp the file that the failure names to docs/img/."""
-    with Lab.open(tmp_path / "lab", clock="2027-03-01T09:00:00Z") as lab:
-        company = lab.custodian("Company-X").create_root_ca()
-        factory = company.sign_intermediate(lab.custodian("Factory-Y"))
-        technician = factory.sign_intermediate(lab.custodian("Technician-Z"))
-        widget = technician.make_device("smart-x-widget-001")
-        ca = lab.dps.certificates.upload("company-x", company.certificate)
-        lab.dps.certificates.verify(ca, company.prove_possession(ca.verification_code))
-        lab.dps.enrollment_groups.create("smart-x-widgets", signing=company.certificate)
-        widget.provision()
-        drawn = lab.graph().save(tmp_path / "first-device.svg")
-    if drawn.read_text() != (IMAGES / "first-device.svg").read_text():
-        pytest.fail(f"docs/img/first-device.svg is stale; the fresh one is {drawn}")
+@pytest.fixture(scope="module")
+def play() -> Iterator[Performance]:
+    play = Performance(STORY)
+    yield play
+    play.lab.close()
+
+
+def test_every_picture_is_kept_fresh() -> None:
+    assert {path.name for path in IMAGES.iterdir()} == set(STEPS)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_picture_is_what_the_lab_draws(play: Performance, name: str, tmp_path: Path) -> None:
+    """Two ways out when it is not: a mistake in the drawing, or a copy of the file that the
+    failure names."""
+    drawn = play.go_to(STEPS[name]).picture.save(tmp_path / name)
+    if drawn.read_text() != (IMAGES / name).read_text():
+        pytest.fail(f"docs/img/{name} is stale; the fresh one is {drawn}")
