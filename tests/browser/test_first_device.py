@@ -16,6 +16,11 @@ def test_the_story_runs_and_can_be_seen(notebook: Notebook) -> None:
     notebook.open("01-first-device.ipynb")
     notebook.run_all()
     page = notebook.page
+    player = page.locator(".lk-player")
+    player.scroll_into_view_if_needed()
+    player.get_by_role("button", name="Next").click()
+    player.get_by_text("Three parties sign one another").first.wait_for()
+    notebook.screenshot("first-device-player")
     pictures = page.locator(PICTURES)
     assert pictures.count() == 3
     assert pictures.evaluate_all(LOADED)
