@@ -150,6 +150,14 @@ def test_a_client_that_wants_to_close_is_obeyed(raw: ssl.SSLSocket) -> None:
     assert until_end(raw).startswith(b"HTTP/1.1 200")
 
 
+def test_the_log_keeps_what_was_answered(shared: Story, https: http.client.HTTPSConnection) -> None:
+    """The bytes on demand: a trainee can look at the JSON behind the line."""
+    https.request("GET", "/labkit/nothing")
+    body = https.getresponse().read().decode()
+    event = [e for e in shared.lab.events.about(source="https") if "/labkit/nothing" in e.text][-1]
+    assert event.details["answer"] == body
+
+
 def test_head_answers_as_get_does_without_the_body(https: http.client.HTTPSConnection) -> None:
     """RFC 9110, 9.1: GET and HEAD are the two methods that every server has."""
     https.request("HEAD", LIST)

@@ -13,6 +13,8 @@ from labkit.wire.tls import Link
 
 LARGEST_BODY = 1024 * 1024
 LARGEST_HEAD = 64 * 1024
+LARGEST_SHOWN = 4096
+"""Bytes of a body that the event log keeps."""
 IDLE_SECONDS = 60.0
 """Between requests."""
 REQUEST_SECONDS = 30.0
@@ -86,7 +88,12 @@ class HttpConnection:
         except Exception as error:  # the last net: a client gets an answer, the log the cause
             self._record("failed", f"{request.method} {request.path}: {error!r}")
             response = json_response(500, {"message": "the lab itself failed; see its log"})
-        self._record("request", f"{request.method} {request.path} → {response.status}")
+        self._record(
+            "request",
+            f"{request.method} {request.path} → {response.status}",
+            body=_shown(request.body),
+            answer=_shown(response.body),
+        )
         self._send(response, head_only=request.method == "HEAD")
 
     def _request(self, head: h11.Request) -> Request:
@@ -131,8 +138,13 @@ class HttpConnection:
         else:
             self._link.expect_within(IDLE_SECONDS, "the next request")
 
-    def _record(self, kind: str, text: str) -> None:
-        self._events.record("https", kind, clipped(text), peer=self._link.peer)
+    def _record(self, kind: str, text: str, **details: str) -> None:
+        self._events.record("https", kind, clipped(text), peer=self._link.peer, **details)
+
+
+def _shown(body: bytes) -> str:
+    """The beginning of a body, as text, for the log."""
+    return body[:LARGEST_SHOWN].decode(errors="replace")
 
 
 def _length(head: h11.Request) -> int:
