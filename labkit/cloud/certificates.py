@@ -28,6 +28,7 @@ from labkit.pki import chain, possession
 from labkit.pki.chain import Readable
 from labkit.trace import first_failure
 
+_NOT_A_CA = "upload the CA that signed it; a single device belongs into an enrollment"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -99,7 +100,7 @@ class CaCertificates:
         that is no CA certificate (a private key is never kept), Conflict where the name is
         taken by another.
         """
-        parsed = _read_ca(certificate)
+        parsed = chain.read_ca(certificate, cure=_NOT_A_CA)
         if not _NAME.fullmatch(name):
             raise BadCertificate(
                 f"{name!r} cannot name a certificate",
@@ -203,18 +204,6 @@ class CaCertificates:
 
 def _mark_verified(row: CaCertificateRow) -> None:
     row.is_verified, row.code = True, ""
-
-
-def _read_ca(certificate: x509.Certificate | Readable) -> x509.Certificate:
-    parsed = chain.read_certificate(certificate)
-    if not chain.is_ca(parsed):
-        raise BadCertificate(
-            f"{chain.subject(parsed)} is no CA certificate",
-            expected="a certificate whose basic constraints say CA:TRUE",
-            found="a certificate that may not sign others",
-            cure="upload the CA that signed it; a single device belongs into an enrollment",
-        )
-    return parsed
 
 
 def _failed(proof: x509.Certificate) -> AzureError:

@@ -177,6 +177,19 @@ def read_certificate(data: x509.Certificate | Readable) -> x509.Certificate:
     return found[0]
 
 
+def read_ca(data: x509.Certificate | Readable, *, cure: str) -> x509.Certificate:
+    """The one CA certificate in ``data``. Raises BadCertificate, which advises ``cure``."""
+    certificate = read_certificate(data)
+    if not is_ca(certificate):
+        raise BadCertificate(
+            f"{subject(certificate)} is no CA certificate",
+            expected="a certificate whose basic constraints say CA:TRUE",
+            found="one that may not sign others",
+            cure=cure,
+        )
+    return certificate
+
+
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:

@@ -281,7 +281,7 @@ def test_a_certificate_belongs_to_one_group_only(story: Story) -> None:
 
 
 def test_a_group_names_a_ca_and_not_a_device(story: Story) -> None:
-    with refused(BadCertificate, "cannot sign devices"):
+    with refused(BadCertificate, "no CA certificate"):
         story.lab.dps.enrollment_groups.create("mine", signing=story.widget.certificate)
 
 

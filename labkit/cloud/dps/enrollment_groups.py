@@ -14,10 +14,12 @@ from labkit import ids
 from labkit.clock import Clock
 from labkit.cloud.store import Base, new_etag
 from labkit.database import Database
-from labkit.errors import BadCertificate, Conflict, LabError, NotFound
+from labkit.errors import Conflict, LabError, NotFound
 from labkit.events import Events
 from labkit.pki import chain
 from labkit.pki.chain import Readable
+
+_NOT_A_CA = "name the CA that signed the devices; one device alone wants an individual enrollment"
 
 
 class EnrollmentGroup(Base):
@@ -56,7 +58,7 @@ class EnrollmentGroups:
         The same group again is harmless. Raises Conflict where the ID or the certificate
         belongs to another entry, BadCertificate where ``signing`` is no CA certificate.
         """
-        certificate = _signing_certificate(signing)
+        certificate = chain.read_ca(signing, cure=_NOT_A_CA)
         _check_id(group_id)
         existing = self._find(group_id)
         if existing is not None:
@@ -145,19 +147,6 @@ class EnrollmentGroups:
                 found=f"enrollment group {other.id!r} uses it",
                 cure=f"use {other.id!r}, or sign these devices by a CA of their own",
             )
-
-
-def _signing_certificate(given: x509.Certificate | Readable) -> x509.Certificate:
-    certificate = chain.read_certificate(given)
-    if not chain.is_ca(certificate):
-        raise BadCertificate(
-            f"{chain.subject(certificate)} cannot sign devices",
-            expected="the certificate of a root or intermediate CA",
-            found="a certificate that is no CA",
-            cure="name the CA that signed the devices; one device alone wants an "
-            "individual enrollment",
-        )
-    return certificate
 
 
 def _check_id(group_id: str) -> None:
