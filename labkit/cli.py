@@ -162,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ADDR",
         help="where the lab listens (default: %(default)s)",
     )
-    _add_hubs(hosts, "hubs to print")
+    _add_hubs(hosts, "hubs to print", ["contoso-hub"], "contoso-hub")
     notebooks = _add(commands, "notebooks", _notebooks, "execute the lessons, or copy them to play")
     notebooks.add_argument(
         "action",
@@ -194,13 +194,15 @@ def _add_workspace(parser: argparse.ArgumentParser, default: str | None = None) 
     )
 
 
-def _add_hubs(parser: argparse.ArgumentParser, what: str) -> None:
+def _add_hubs(
+    parser: argparse.ArgumentParser, what: str, default: Sequence[str], said: str
+) -> None:
     parser.add_argument(
         "--hub",
         nargs="+",
-        default=["contoso-hub"],
+        default=default,
         metavar="NAME",
-        help=f"{what}, with or without .azure-devices.net (default: contoso-hub)",
+        help=f"{what}, with or without .azure-devices.net (default: {said})",
     )
 
 
@@ -223,7 +225,7 @@ def _add_serve(commands: Any) -> None:
         metavar="PORT",
         help="for DPS and ARM over HTTPS (default: 443 where allowed, else 8443)",
     )
-    _add_hubs(serve, "hubs to run, beside those that the workspace has")
+    _add_hubs(serve, "hubs to run", [], "those that the workspace has, or contoso-hub")
     serve.add_argument(
         "--clock",
         default="",

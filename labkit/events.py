@@ -25,7 +25,8 @@ class Event:
 
     ``source`` is the room it happened in (``hsm``, ``supply chain``, ``tls``, ``mqtt``,
     ``https``, ``dps``, ``hub``, ``device``, ``lab``), ``kind`` a short constant word,
-    ``text`` a sentence for people, ``details`` plain values (no secrets, ever).
+    ``text`` a sentence for people, ``details`` plain values: what went over the wire may be
+    among them, a private key or a PIN never.
     """
 
     number: int

@@ -80,10 +80,20 @@ def lend(lessons: Path, desk: Path) -> list[str]:
     """
     desk.mkdir(parents=True, exist_ok=True)
     book = desk / _LENT
-    lent: dict[str, list[str]] = json.loads(book.read_text()) if book.exists() else {}
+    lent = _read_book(book)
     kept = [line for path in sorted(lessons.glob("*.ipynb")) for line in _lend(path, desk, lent)]
     write_whole(book, json.dumps(lent, indent=1))
     return kept
+
+
+def _read_book(book: Path) -> dict[str, list[str]]:
+    """What was lent; nothing where the book is missing or damaged: then every copy that differs
+    from its lesson counts as worked on."""
+    try:
+        found: dict[str, list[str]] = json.loads(book.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
 
 
 def _lend(lesson: Path, desk: Path, lent: dict[str, list[str]]) -> Iterator[str]:
@@ -91,7 +101,8 @@ def _lend(lesson: Path, desk: Path, lent: dict[str, list[str]]) -> Iterator[str]
     first_edition, as_lent = lent.get(lesson.name, ["", ""])
     if copy.exists() and edition == first_edition:
         return
-    if copy.exists() and _digest(copy) != as_lent:
+    untouched = (as_lent, hashlib.sha256(_without_outputs(lesson).encode()).hexdigest())
+    if copy.exists() and _digest(copy) not in untouched:
         yield f"{lesson.name} has changed since you began it; yours was kept ({copy})"
         return
     write_whole(copy, _without_outputs(lesson))

@@ -155,3 +155,12 @@ def odd_certificates() -> dict[str, tuple[bytes, ec.EllipticCurvePrivateKey]]:
             plain.key,
         ),
     }
+
+
+def with_broken_extension(forged: Forged, issuer: Forged) -> x509.Certificate:
+    """The same certificate with CRL distribution points that are no ASN.1: a verifier that does
+    not need them does not look."""
+    broken = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.31"), b"nonsense")
+    assert issuer.subject is not None
+    builder = forged._builder(issuer.subject).add_extension(broken, critical=False)
+    return builder.sign(issuer.key, hashes.SHA256())

@@ -11,7 +11,6 @@ CA_NOT_FOUND = AzureError(401, 401002, "CA certificate not found.")  # sdk-cshar
 INVALID_CERTIFICATE = AzureError(401, 401002, "Invalid certificate.")
 NO_SUCH_OPERATION = AzureError(404, 404202, "Operation not found.")
 BAD_REQUEST = AzureError(400, 400004, "Invalid request.")
-NOT_A_CERTIFICATE = AzureError(400, 400004, "The certificate is not a valid base64 string value")
 NO_HUB = AzureError(400, 400208, "No IoT hub is linked to the provisioning service.")
 POSSESSION_FAILED = "IH400053"
 HUB_UNAUTHORIZED = AzureError(401, 401003, "IotHubUnauthorized")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from cryptography import x509
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from labkit.cloud.presented import Presented
@@ -25,7 +25,8 @@ ATTEMPTS_KEPT = 200
 
 
 class Presentation(Base):
-    """The last visit of a device to a service. ``chain_pem`` is what it sent, leaf first."""
+    """The last visit of a device to a service. ``chain_pem`` is what it sent, leaf first; ``at``
+    is the lab's time, which may go back; ``seen`` counts visits and never does."""
 
     __tablename__ = "presentation"
     service: Mapped[str] = mapped_column(primary_key=True)
@@ -33,6 +34,7 @@ class Presentation(Base):
     at: Mapped[datetime]
     accepted: Mapped[bool]
     chain_pem: Mapped[str]
+    seen: Mapped[int] = mapped_column(index=True)
 
     @property
     def chain(self) -> tuple[x509.Certificate, ...]:
@@ -49,9 +51,10 @@ class _Attempt(Base):
     device: Mapped[str] = mapped_column(index=True)
     at: Mapped[datetime]
     chain_pem: Mapped[str]
+    seen: Mapped[int] = mapped_column(index=True)
 
     def as_presentation(self) -> Presentation:
-        return Presentation(self.service, self.device, self.at, False, self.chain_pem)
+        return Presentation(self.service, self.device, self.at, False, self.chain_pem, self.seen)
 
 
 def keep(
@@ -59,17 +62,22 @@ def keep(
 ) -> None:
     """Replaces what was known of the device's last visit to this service, or of the last that
     was refused under its name."""
-    pem = chain.to_pem(presented.chain)
+    pem, seen = chain.to_pem(presented.chain), _next(session)
     known = session.get(Presentation, (service, device))
     if accepted or (known is not None and _same_key(known, presented)):
-        session.merge(Presentation(service, device, at, accepted, pem))
+        session.merge(Presentation(service, device, at, accepted, pem, seen))
         return
     named = (_Attempt.service == service, _Attempt.device == device)
     session.execute(delete(_Attempt).where(*named))
-    session.add(_Attempt(service, device, at, pem))
+    session.add(_Attempt(service, device, at, pem, seen))
     session.flush()
     newest = select(_Attempt.number).order_by(_Attempt.number.desc()).limit(ATTEMPTS_KEPT)
     session.execute(delete(_Attempt).where(_Attempt.number.not_in(newest)))
+
+
+def _next(session: Session) -> int:
+    counts = (select(func.max(table.seen)) for table in (Presentation, _Attempt))
+    return 1 + max(session.scalar(count) or 0 for count in counts)
 
 
 def all_of(database: Database) -> list[Presentation]:
@@ -80,7 +88,7 @@ def all_of(database: Database) -> list[Presentation]:
         tried = [attempt.as_presentation() for attempt in session.scalars(select(_Attempt))]
     known = {(visit.service, visit.device) for visit in found}
     found += [visit for visit in tried if (visit.service, visit.device) not in known]
-    return sorted(found, key=lambda visit: visit.at, reverse=True)
+    return sorted(found, key=lambda visit: visit.seen, reverse=True)
 
 
 def attempts(database: Database) -> list[Presentation]:

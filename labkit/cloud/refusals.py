@@ -100,15 +100,17 @@ class Refusals:
             )
         return row
 
-    def last(self, device: str = "") -> Refusal | None:
-        """The most recent refusal, of one device where it is named."""
-        return next(iter(self.recent(device, limit=1)), None)
+    def last(self, device: str = "", *, service: str = "") -> Refusal | None:
+        """The most recent refusal, of one device or by one service where it is named."""
+        return next(iter(self.recent(device, service=service, limit=1)), None)
 
-    def recent(self, device: str = "", *, limit: int = 50) -> list[Refusal]:
+    def recent(self, device: str = "", *, service: str = "", limit: int = 50) -> list[Refusal]:
         """The most recent first."""
         query = select(Refusal).order_by(Refusal.number.desc()).limit(limit)
         if device:
             query = query.where(Refusal.device == device)
+        if service:
+            query = query.where(Refusal.service == service)
         with self._database.read() as session:
             return list(session.scalars(query))
 

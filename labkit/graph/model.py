@@ -73,7 +73,7 @@ class _Board:
         return f"{failure.about}: {failure.why}." if failure else ""
 
     def _failure(self, visit: Presentation) -> Check | None:
-        refusal = self._lab.cloud.refusals.last(visit.device)
+        refusal = self._lab.cloud.refusals.last(visit.device, service=visit.service)
         return first_failure(refusal.checks) if refusal else None
 
     def _faulty(self) -> Iterator[tuple[str, StateKey]]:

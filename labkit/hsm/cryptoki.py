@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from ctypes import POINTER, Structure, byref, c_char_p, c_ubyte, c_ulong, c_void_p
+from functools import cache
 from typing import Any
 
 from labkit.errors import TokenError
@@ -33,10 +34,16 @@ class _FunctionList(Structure):
     _fields_ = [("version", c_ubyte * 2), *((name, c_void_p) for name in _CALLS)]
 
 
-def _function(path: str, name: str, *types: Any) -> Callable[..., None]:
+@cache
+def functions(path: str) -> Any:
+    """The function list of a library. Asked for while its file is there: it may go afterwards."""
     table = POINTER(_FunctionList)()
     ctypes.CDLL(path).C_GetFunctionList(byref(table))
-    function = ctypes.CFUNCTYPE(c_ulong, *types)(getattr(table.contents, name))
+    return table.contents
+
+
+def _function(path: str, name: str, *types: Any) -> Callable[..., None]:
+    function = ctypes.CFUNCTYPE(c_ulong, *types)(getattr(functions(path), name))
 
     def call(*arguments: Any) -> None:
         if code := function(*arguments):

@@ -8,7 +8,6 @@ the library; an instance whose workspace was closed is finalised and serves the 
 
 from __future__ import annotations
 
-import atexit
 import glob
 import os
 import shutil
@@ -21,6 +20,7 @@ import pkcs11
 from pkcs11.exceptions import PKCS11Error
 
 from labkit.errors import SoftHsmMissing
+from labkit.hsm import cryptoki
 
 CONFIGURATION = "SOFTHSM2_CONF"
 """The environment variable in which SoftHSM finds its configuration file."""
@@ -78,7 +78,7 @@ def take(configuration: Path) -> Any:
         _point_to(str(configuration))
         try:
             if not _idle:
-                return _load(_not_yet_loaded(find_module()))
+                return _load_another(find_module())
             _idle[-1].initialize()
             return _idle.pop()
         except BaseException:
@@ -127,13 +127,15 @@ def _load(path: Path) -> Any:
             found=str(error) or type(error).__name__,
             cure="reinstall softhsm2, or set PKCS11_MODULE to another library",
         ) from error
+    cryptoki.functions(str(path))
     _loaded.add(str(path))
     return library
 
 
-def _not_yet_loaded(module: Path) -> Path:
+def _load_another(module: Path) -> Any:
+    """A second instance, from a copy. Once it is loaded the file is of no more use, and a kernel
+    that is killed could not take it away later."""
     if str(module) not in _loaded:
-        return module
-    directory = tempfile.mkdtemp(prefix="labkit-softhsm-")
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    return Path(shutil.copy(module, directory))
+        return _load(module)
+    with tempfile.TemporaryDirectory(prefix="labkit-softhsm-") as directory:
+        return _load(Path(shutil.copy(module, directory)))

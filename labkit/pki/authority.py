@@ -14,7 +14,7 @@ from labkit.hsm import TokenKey
 from labkit.pki import profiles, request
 from labkit.pki.profiles import Extension, Profile
 
-_SKEW = timedelta(minutes=5)
+SKEW = timedelta(minutes=5)
 """Backdating, so that a verifier whose clock is a little behind does not refuse a new
 certificate."""
 
@@ -83,7 +83,7 @@ class Authority:
                 found=f"the lab's clock says {now:%Y-%m-%d}",
                 cure="renew the CA, or move the lab's clock",
             )
-        return max(now - _SKEW, self._not_before), min(now + lifetime, self._not_after)
+        return max(now - SKEW, self._not_before), min(now + lifetime, self._not_after)
 
     def _prepared(self, profile: Profile) -> x509.CertificateBuilder:
         """All that is the same in each certificate of a profile below this CA, made once."""
@@ -102,7 +102,7 @@ def self_sign(key: TokenKey, subject: x509.Name, clock: Clock) -> x509.Certifica
     """A root certificate: subject and issuer are one."""
     now, profile, public_key = clock.now(), profiles.ROOT_CA, key.public_key()
     prepared = _prepare(subject, profile.extensions)
-    builder = _complete(prepared, public_key, subject, now - _SKEW, now + profile.lifetime)
+    builder = _complete(prepared, public_key, subject, now - SKEW, now + profile.lifetime)
     return builder.sign(key, request.digest_for(public_key))
 
 

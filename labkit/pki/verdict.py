@@ -94,6 +94,9 @@ def judge(
     if len(presented) > LONGEST:
         return Verdict(presented, anchors, moment, (), f"more than {LONGEST} certificates")
     path, refusal = policy.verify(presented, anchors, moment)
+    if unsound := next((c for c in path if chain.fault(c)), None):
+        # The verifier reads only the extensions that it needs; a broken one is broken all the same.
+        path, refusal = [], f"{chain.subject(unsound)}: {chain.fault(unsound)}"
     return Verdict(presented, anchors, moment, path, refusal)
 
 

@@ -11,6 +11,7 @@ from labkit.lab import Lab
 from labkit.progress import note
 from labkit.scenarios import first_device
 from labkit.ui.check import Case, Report
+from labkit.ui.scenario import Scenario
 
 if TYPE_CHECKING:
     from labkit.ui.player import Player
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Exercise:
-    """``workspace`` is the lab of the lesson's cells, in which the trainee works."""
+    """``story`` is the lesson's: the trainee works in a lab of the same name and clock."""
 
-    workspace: str
+    story: Scenario
     cases: Callable[[Lab, Any], Iterable[Case]]
 
 
-_EXERCISES = {"second-widget": _Exercise(first_device.WORKSPACE, first_device.second_widget)}
+_EXERCISES = {"second-widget": _Exercise(first_device.STORY, first_device.second_widget)}
 
 
 _STORIES = {first_device.STORY.name: first_device.STORY}
@@ -48,7 +49,7 @@ def check(name: str, answer: object) -> Report:
     if name not in _EXERCISES:
         raise NotFound(f"There is no exercise {name!r}", found=", ".join(sorted(_EXERCISES)))
     exercise = _EXERCISES[name]
-    lab = Lab.open(exercise.workspace)
+    lab = Lab.open(exercise.story.name, clock=exercise.story.clock)
     report = Report(name, answer, exercise.cases(lab, answer))
     note(lab.path, "exercise", name, report.done, len(report.cases))
     return report

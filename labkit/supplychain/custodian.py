@@ -158,6 +158,7 @@ class CertificateAuthority(Generic[DeviceT]):
         request.name(name)  # refuses what can be no name before anything is looked up or made
         row = self._chain.ledger.device(name)
         if row is None:
+            self._refuse_other_case(name)
             self._manufacture(name)
         elif row.maker != self._full_name:
             raise Conflict(
@@ -168,6 +169,15 @@ class CertificateAuthority(Generic[DeviceT]):
         else:
             self._chain.events.record("supply chain", "again", f"{name} was there already")
         return self._chain.device(name)
+
+    def _refuse_other_case(self, name: str) -> None:
+        """DPS compares registration IDs without regard to case: the two would be one."""
+        if other := self._chain.ledger.device_like(name):
+            raise Conflict(
+                f"There is a device {other!r} already",
+                found=f"{name!r} differs from it in upper and lower case only",
+                cure="give the second device another name",
+            )
 
     def sign_device(self, csr: x509.CertificateSigningRequest | Readable) -> list[x509.Certificate]:
         """Signs the request of a device that keeps its own key: PEM, DER, or a file of either.

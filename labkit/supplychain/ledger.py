@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
+from labkit import ids
 from labkit.database import COLUMN_TYPES, Database
 from labkit.pki import chain
 
@@ -100,6 +101,12 @@ class Ledger:
     def device(self, name: str) -> DeviceRow | None:
         with self._database.read() as session:
             return session.get(DeviceRow, name)
+
+    def device_like(self, name: str) -> str:
+        """The name of a device that differs from this in case at the most; empty without one."""
+        query = select(DeviceRow.name).where(func.lower(DeviceRow.name) == ids.key(name))
+        with self._database.read() as session:
+            return session.scalar(query) or ""
 
     def add(self, row: AuthorityRow | DeviceRow) -> None:
         """Committed when this returns."""

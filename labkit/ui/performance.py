@@ -184,6 +184,7 @@ class Performance:
 
         A question on the way that nobody answered is passed over.
         """
+        step = max(0, step)
         while self._frames[-1].step < min(step, self.steps):
             self._go_on()
         places = [place for place, frame in enumerate(self._frames) if frame.step <= step]

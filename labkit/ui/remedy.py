@@ -34,9 +34,11 @@ def _remedies(lab: Lab, explanation: Explanation) -> Iterator[Remedy]:
     device = _device(lab, explanation.refusal.device)
     if failure is None or device is None:
         return
-    if failure.name == verdict.ISSUER and len(failure.cures) > 1:
-        yield Remedy("Install the factory's chain and try again", 0, lambda: _send_all(lab, device))
-        issuer = _issuer(lab, device)
+    if failure.name == verdict.ISSUER and lab.dps.certificates.verified():
+        if device.chain != lab.issued_chain(device.name):
+            label = "Install the factory's chain and try again"
+            yield Remedy(label, 0, lambda: _send_all(lab, device))
+        issuer = _issuer(lab, explanation, failure.about)
         if issuer is not None:
             label = f"Verify {issuer.name} in DPS and try again"
             yield Remedy(label, 1, lambda: _trust(lab, issuer, device))
@@ -52,11 +54,12 @@ def _device(lab: Lab, name: str) -> Device | None:
         return None
 
 
-def _issuer(lab: Lab, device: Device) -> CertificateAuthority[Device] | None:
-    authorities = (ca for custodian in lab.custodians for ca in custodian.authorities())
-    return next(
-        (ca for ca in authorities if chain.signed_by(device.certificate, ca.certificate)), None
-    )
+def _issuer(lab: Lab, explanation: Explanation, about: str) -> CertificateAuthority[Device] | None:
+    """The CA that signed the certificate at which the chain broke off."""
+    last = next((c for c in explanation.refusal.chain if chain.subject(c) == about), None)
+    authorities = [ca for custodian in lab.custodians for ca in custodian.authorities()]
+    signers = (ca for ca in authorities if last and chain.signed_by(last, ca.certificate))
+    return next(signers, None)
 
 
 def _send_all(lab: Lab, device: Device) -> None:

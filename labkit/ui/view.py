@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakMethod
 
+from labkit.errors import WorkspaceError
 from labkit.graph import Picture
 from labkit.graph.kinds import KIND_WORDS, read
 from labkit.graph.model import of_lab
@@ -85,9 +86,17 @@ def _after_each_cell(view: ChainView) -> None:
         return
 
     def follow(*_: object) -> None:
-        if (alive := refresh()) is not None:
-            alive()
-        else:
+        alive = refresh()
+        if alive is None or not _refreshed(alive):
             shell.events.unregister("post_run_cell", follow)
 
     shell.events.register("post_run_cell", follow)
+
+
+def _refreshed(refresh: Callable[[], None]) -> bool:
+    """False once its lab was closed or started over: then the last picture stays."""
+    try:
+        refresh()
+    except WorkspaceError:
+        return False
+    return True

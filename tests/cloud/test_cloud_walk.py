@@ -11,6 +11,7 @@ from labkit import Lab
 from labkit.cloud import Presented
 from labkit.cloud.dps.service import Caller
 from labkit.errors import ServiceRefusal
+from labkit.pki import verdict
 
 NAME = "widget-1"
 
@@ -94,3 +95,50 @@ def test_the_deepest_entry_decides(lab: Lab) -> None:
     assert group_of(lab, leaf.certificate, middle.certificate) == "refused"
     lab.dps.enrollment_groups.enable("line-1")
     assert group_of(lab, leaf.certificate, middle.certificate) == "line-1"
+
+
+def test_a_certificate_that_cannot_be_read_whole_is_refused_for_just_that(lab: Lab) -> None:
+    """The verifier reads only what it needs. Decision and explanation agree all the same."""
+    root = forge.ca("R")
+    trust(lab, root)
+    enroll(lab, "all", root)
+    leaf = forge.with_broken_extension(forge.device(NAME, root), root)
+    assert group_of(lab, leaf) == "refused"
+    failure = lab.explain().failure
+    assert failure is not None
+    assert failure.name == verdict.READABLE
+
+
+def test_without_a_trusted_ca_nobody_is_told_to_send_more(lab: Lab) -> None:
+    """To send the root as well never helps: it counts when DPS has verified it."""
+    root = forge.ca("R")
+    leaf = forge.device(NAME, root)
+    assert group_of(lab, leaf.certificate) == "refused"
+    (cure,) = lab.explain().cures
+    assert cure.startswith("upload CN=R itself")
+
+
+def test_a_known_device_keeps_its_hub_when_another_is_linked(lab: Lab) -> None:
+    root = forge.ca("R")
+    leaf = forge.device(NAME, root)
+    trust(lab, root)
+    enroll(lab, "all", root)
+    group_of(lab, leaf.certificate)
+    before = lab.dps.registrations.get(NAME).assigned_hub
+    for name in ("aaa-hub", "bbb-hub", "zzz-hub"):
+        lab.cloud.hubs.add(name)
+        group_of(lab, leaf.certificate)
+        assert lab.dps.registrations.get(NAME).assigned_hub == before
+
+
+def test_the_last_visitor_is_the_last_whatever_the_clock_says(lab: Lab) -> None:
+    root = forge.ca("R")
+    leaf = forge.device(NAME, root)
+    trust(lab, root)
+    enroll(lab, "all", root)
+    lab.clock.advance(days=4000)
+    group_of(lab, leaf.certificate)
+    lab.clock.set(forge.NOW)
+    other = forge.device("widget-2", root)
+    lab.dps.register(Caller(lab.dps.id_scope, "widget-2", Presented((other.certificate,))))
+    assert [visit.device for visit in lab.cloud.visits("dps")] == ["widget-2", NAME]

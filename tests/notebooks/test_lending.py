@@ -77,3 +77,12 @@ def test_a_copy_that_was_thrown_away_comes_back(lessons: Path, tmp_path: Path) -
     (desk / "00-start.ipynb").unlink()
     assert lend(lessons, desk) == []
     assert (desk / "00-start.ipynb").exists()
+
+
+def test_a_lending_that_was_cut_off_leaves_nothing_stuck(lessons: Path, tmp_path: Path) -> None:
+    """Killed after the copies and before the book; or the book itself was damaged."""
+    desk = tmp_path / "desk"
+    for spoil in (lambda book: book.unlink(), lambda book: book.write_text("{")):
+        lend(lessons, desk)
+        spoil(desk / ".lent.json")
+        assert lend(lessons, desk) == []

@@ -461,3 +461,12 @@ def test_the_ledger_has_each_signature_with_its_request(story: Story) -> None:
     }
     own = story.widget.certificate.public_bytes(Encoding.DER)
     assert kept["CN=smart-x-widget-001"] == own
+
+
+def test_two_devices_never_differ_in_case_only(lab: Lab) -> None:
+    """DPS would take them for one, and the second would drive the first out of its hub."""
+    company = lab.custodian("Company-X").create_root_ca()
+    company.make_device("Widget-1")
+    with refused(Conflict, "upper and lower case"):
+        company.make_device("widget-1")
+    assert [device.name for device in lab.devices] == ["Widget-1"]

@@ -252,3 +252,9 @@ def test_a_remedy_is_offered_only_at_the_present() -> None:
     play.back()
     with pytest.raises(LabError, match="nothing to cure"):
         play.cure(0)
+
+
+def test_a_step_before_the_first_is_the_first() -> None:
+    play = Performance(STORY)
+    play.go_to(2)
+    assert play.go_to(-1).step == 0

@@ -170,11 +170,16 @@ def _missing(name: x509.Name, certificates: CaCertificates) -> tuple[str, ...]:
                 "only when it is verified"
             )
             return (cure,)
+    itself = (
+        f"upload {issuer} itself to DPS, prove possession of its key, and let an enrollment "
+        "group name it: then it need not be sent"
+    )
+    if not certificates.verified():  # to send more helps only where it leads to a trusted CA
+        return (itself,)
     return (
         f"let the device send {issuer} too, and whatever is between it and a CA that DPS trusts: "
         "put the whole chain, its own certificate first, into the device's certificate file",
-        f"upload {issuer} itself to DPS, prove possession of its key, and let an enrollment "
-        "group name it: then it need not be sent",
+        itself,
     )
 
 

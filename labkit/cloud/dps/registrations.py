@@ -73,8 +73,7 @@ class Registrations:
 
     def get(self, registration_id: str) -> Registration:
         """Raises NotFound."""
-        with self._database.read() as session:
-            row = session.get(Registration, ids.key(registration_id))
+        row = self.find(registration_id)
         if row is None:
             raise NotFound(
                 f"{registration_id!r} has never been assigned",
@@ -82,10 +81,14 @@ class Registrations:
             )
         return row
 
+    def find(self, registration_id: str) -> Registration | None:
+        """The record of this device, if it was ever assigned."""
+        with self._database.read() as session:
+            return session.get(Registration, ids.key(registration_id))
+
     def by_operation(self, registration_id: str, operation_id: str) -> Registration | None:
         """The record that the operation ended in."""
-        with self._database.read() as session:
-            row = session.get(Registration, ids.key(registration_id))
+        row = self.find(registration_id)
         return row if row is not None and row.operation_id == operation_id else None
 
     def __iter__(self) -> Iterator[Registration]:

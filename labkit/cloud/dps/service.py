@@ -150,8 +150,12 @@ class ProvisioningService:
             raise self._refuse(caller, codes.UNAUTHORIZED, check)
 
     def _allocate(self, caller: Caller) -> Hub:
-        """Evenly and stably: the same device falls to the same hub each time."""
+        """The hub that the device has; a new one falls evenly to any."""
         hubs = list(self._hubs)
+        known = self.registrations.find(caller.registration_id)
+        kept = [hub for hub in hubs if known and hub.host_name == known.assigned_hub]
+        if kept:
+            return kept[0]
         if not hubs:
             check = failed(_HUB, caller.registration_id, "no hub is linked", "link a hub")
             raise self._refuse(caller, codes.NO_HUB, check)
