@@ -213,12 +213,16 @@ def wait_for_server(process: subprocess.Popen[bytes], home: Path) -> dict[str, s
 # Not for the whole session: Playwright's event loop lives as long as this fixture, and
 # asyncio.run() in another module's tests would refuse to start beside it.
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     chromium = find_chromium()
     if not chromium:
         pytest.skip("NO CHROMIUM: install it, or name one in LAB_CHROMIUM")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=CHROMIUM_ARGUMENTS,
+            env={**os.environ, "HOME": str(tmp_path_factory.mktemp("chromium"))},
+        )
         yield browser
         browser.close()
 
