@@ -154,7 +154,7 @@ class _Board:
                 kind="hub",
                 label=hub.name,
                 detail=hub.host_name,
-                state="trusted",
+                state="trusted" if any(self._lab.dps.enrollment_groups) else "unknown",
             )
             for group in self._lab.dps.enrollment_groups:
                 add_edge(self.graph, f"group {group.id}", name, kind="assigns")

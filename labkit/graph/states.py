@@ -80,7 +80,7 @@ def _states(*states: State) -> Mapping[str, State]:
 
 
 STATES: Final[Mapping[str, State]] = _states(
-    State("trusted", "DPS counts on it", GREEN, "M3 8.5 6.5 12 13 4.5", ""),
+    State("trusted", "leads to a verified CA", GREEN, "M3 8.5 6.5 12 13 4.5", ""),
     State(
         "verified", "possession of its key is proven", BLUE, _SHIELD + "M5.3 8l2 2 3.4-4", "24 3"
     ),

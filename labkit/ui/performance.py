@@ -167,7 +167,7 @@ class Performance:
         if not 0 <= place < len(offered):
             raise LabError("There is nothing to cure here", found=f"{len(offered)} remedies")
         remedy = offered[place]
-        told = Step(remedy.label, "The lab did it, and the device asked again.", _done(remedy))
+        told = Step(remedy.label, f"{remedy.story} The device asked again.", _done(remedy))
         self._frames.append(self._take(told, self.step))
         self._position += 1
         self.changed()

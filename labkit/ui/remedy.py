@@ -16,10 +16,11 @@ from labkit.supplychain import CertificateAuthority
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """``label`` is what the button says, ``cure`` which of the explanation's cures it carries
-    out, counted from 0, and ``apply`` does it."""
+    """``label`` is what the button says, ``story`` what it did and why that helps, ``cure`` which
+    of the explanation's cures it carries out, counted from 0, and ``apply`` does it."""
 
     label: str
+    story: str
     cure: int
     apply: Callable[[], object]
 
@@ -37,14 +38,22 @@ def _remedies(lab: Lab, explanation: Explanation) -> Iterator[Remedy]:
     if failure.name == verdict.ISSUER and lab.dps.certificates.verified():
         if device.chain != lab.issued_chain(device.name):
             label = "Install the factory's chain and try again"
-            yield Remedy(label, 0, lambda: _send_all(lab, device))
+            story = (
+                "The device sends its issuers again: DPS can follow them to a CA that it trusts."
+            )
+            yield Remedy(label, story, 0, lambda: _send_all(lab, device))
         issuer = _issuer(lab, explanation, failure.about)
         if issuer is not None:
             label = f"Verify {issuer.name} in DPS and try again"
-            yield Remedy(label, 1, lambda: _trust(lab, issuer, device))
+            story = (
+                f"DPS trusts **{issuer.name}** itself now, and an enrollment group covers it. The "
+                "chain may end there, so what lies above need not be sent."
+            )
+            yield Remedy(label, story, 1, lambda: _trust(lab, issuer, device))
     if failure.name == attestation.ENABLED:
         label = f"Enable {failure.about} and try again"
-        yield Remedy(label, 0, lambda: _enable(lab, failure.about, device))
+        story = "The enrollment group admits its devices again."
+        yield Remedy(label, story, 0, lambda: _enable(lab, failure.about, device))
 
 
 def _device(lab: Lab, name: str) -> Device | None:

@@ -485,3 +485,11 @@ def test_a_cure_is_a_button_and_the_story_goes_on(player: OnScreen) -> None:
     heading = player.page.get_by_role("heading", name="Install the factory's chain and try again")
     expect(heading).to_be_visible()
     expect(player.page.get_by_text("Why DPS refused")).to_be_hidden()
+
+
+@pytest.mark.parametrize("step", [1, 6, 9, 10])
+def test_the_player_never_grows_a_second_scrollbar(player: OnScreen, step: int) -> None:
+    """Whatever is hidden in its parts must not stick out of the output below it."""
+    player.go_to(step)
+    area = player.page.locator(".jp-OutputArea-output", has=player.page.locator(".lk-player"))
+    assert area.evaluate("e => e.scrollHeight - e.clientHeight") == 0

@@ -120,4 +120,4 @@ def test_time_makes_certificates_expire_and_not_yet_valid(lab: Lab) -> None:
 
 def test_an_empty_lab_has_only_its_hub(tmp_path: Path) -> None:
     with Lab.open(tmp_path / "empty") as lab:
-        assert states(lab) == {"hub contoso-hub": "trusted"}
+        assert states(lab) == {"hub contoso-hub": "unknown"}

@@ -19,7 +19,7 @@ class Player {
       predict: (option) => this.send({ do: "predict", option }),
     });
     this.why = new Explanation(
-      (id) => this.stage.point(id), (place) => this.send({ do: "cure", place }));
+      (id) => this.stage.point(id), (place) => this.cure(place));
     this.states = make("section", { class: "lk-panel lk-states", "aria-label": "State" });
     this.count = onChange((states) =>
       this.states.replaceChildren(make("h4", {}, "State"), stateTable(states)));
@@ -55,6 +55,12 @@ class Player {
       return;
     }
     await this.send({ do: verb });
+  }
+
+  // The explanation goes away with its cause: the outcome is at the top.
+  async cure(place) {
+    await this.send({ do: "cure", place });
+    this.el.scrollIntoView({ block: "start" });
   }
 
   async send(question) {
