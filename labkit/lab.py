@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from labkit import progress
 from labkit.clock import Clock, parse_moment
-from labkit.errors import LabError, NotFound, ServiceRefusal
+from labkit.errors import NotFound, ServiceRefusal
 from labkit.events import Event, Events
 from labkit.progress import Progress
 from labkit.wire.ports import Ports
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from labkit.ui.view import ChainView
 
 _open: dict[Path, Lab] = {}
-_HIGHEST_PORT = 65535
 
 
 class Lab:
@@ -283,8 +282,8 @@ def _check(ports: Ports, hubs: tuple[str, ...], clock: str) -> None:
     if ports.host is not None:
         sockets.address(ports.host)
     for port in (ports.mqtt, ports.https):
-        if port is not None and not 0 <= port <= _HIGHEST_PORT:
-            raise LabError(f"{port} is no port", expected=f"1 to {_HIGHEST_PORT}")
+        if port is not None:
+            sockets.check_port(port)
     for hub in hubs:
         hub_label(hub)
 

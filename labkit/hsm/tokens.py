@@ -22,7 +22,7 @@ from labkit.hsm import cryptoki, library, pairs
 from labkit.hsm.keys import Algorithm, TokenKey, wrap
 from labkit.hsm.library import LOCK
 
-_LONGEST_LABEL = 32
+LONGEST_LABEL = 32
 _CLOSED = "its lab was closed or started over: run again the cells that made it"
 
 
@@ -265,9 +265,9 @@ def _plain_path(directory: Path) -> Path:
 
 def _check_label(label: str) -> None:
     long = len(label.encode()) if isinstance(label, str) else 0
-    if not 0 < long <= _LONGEST_LABEL or label != label.strip():
+    if not 0 < long <= LONGEST_LABEL or label != label.strip():
         raise TokenError(
             f"{label!r} cannot be the label of a token",
-            expected=f"1 to {_LONGEST_LABEL} bytes of text, without blanks at the ends (PKCS#11)",
+            expected=f"1 to {LONGEST_LABEL} bytes of text, without blanks at the ends (PKCS#11)",
             found=f"{long} bytes" if isinstance(label, str) else type(label).__name__,
         )

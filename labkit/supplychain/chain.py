@@ -13,13 +13,13 @@ from labkit.clock import Clock
 from labkit.errors import Conflict, LabError, NotFound
 from labkit.events import Events
 from labkit.hsm import Token, TokenKey, TokenStore
+from labkit.hsm.tokens import LONGEST_LABEL
 from labkit.pki.identity import Identity
 from labkit.supplychain.ledger import DeviceRow, Ledger, issued, stored
 
 DeviceT = TypeVar("DeviceT")
 
 _KEY = "identity"
-_LONGEST_LABEL = 32
 
 
 class SupplyChain(Generic[DeviceT]):
@@ -109,7 +109,7 @@ class SupplyChain(Generic[DeviceT]):
 
 def _token_label(name: str) -> str:
     """A device's name may be longer than PKCS#11 lets a label be: then its end is a digest."""
-    if len(name.encode()) <= _LONGEST_LABEL:
+    if len(name.encode()) <= LONGEST_LABEL:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name.encode()[: _LONGEST_LABEL - 9].decode(errors='ignore')}-{digest}"
+    return f"{name.encode()[: LONGEST_LABEL - 9].decode(errors='ignore')}-{digest}"

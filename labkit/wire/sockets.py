@@ -36,10 +36,15 @@ def address(host: str) -> str:
         ) from error
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises PortTaken, or LabError where the address is not this machine's."""
+def check_port(port: int) -> None:
+    """Raises LabError for a number that is no port; 0 lets the system choose."""
     if not 0 <= port <= _HIGHEST_PORT:
         raise LabError(f"{port} is no port", expected=f"1 to {_HIGHEST_PORT}")
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises PortTaken, or LabError where the address is not this machine's."""
+    check_port(port)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -76,11 +76,18 @@ class ProvisioningService:
             )
             raise self._refuse(caller, codes.UNAUTHORIZED, check)
 
-    def register(self, caller: Caller) -> Registration:
+    def register(self, caller: Caller, *, named: str | None = None) -> Registration:
         """Attests the device and assigns it to a hub, where it gets an identity.
 
+        ``named`` is the registration ID that the request itself holds, where it holds one.
         Raises ServiceRefusal.
         """
+        if named is not None and not ids.same(named, caller.registration_id):
+            raise self.refuse_request(
+                caller,
+                f"the body names {named!r}, the connection is for {caller.registration_id!r}",
+                "name one registration ID",
+            )
         group = self._admit(caller)
         registration = self._assign(caller, group, self._allocate(caller))
         self._events.record(

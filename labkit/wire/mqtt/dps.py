@@ -40,8 +40,7 @@ class DpsFace:
         rid = topics.request_id(message.topic)
         try:
             if path == _REGISTER:
-                self._check_body(message.payload)
-                row = self._dps.register(self._caller)
+                row = self._dps.register(self._caller, named=self._named(message.payload))
             elif path == _STATUS:
                 row = self._dps.operation(self._caller, query.get("operationId", ""))
             else:
@@ -54,20 +53,14 @@ class DpsFace:
     def closed(self) -> None:
         """DPS keeps nothing of a connection."""
 
-    def _check_body(self, payload: bytes) -> None:
-        """The registration ID in the body must be the one that the connection is for."""
+    def _named(self, payload: bytes) -> str:
+        """The registration ID in the body; without one, the connection's."""
         body = azure_json.read_object(payload or b"{}")
         if body is None:
             raise self._dps.refuse_request(
                 self._caller, "the body is not a JSON object", 'send {"registrationId": "…"}'
             )
-        named = body.get("registrationId", self._caller.registration_id)
-        if str(named).lower() != self._caller.registration_id.lower():
-            raise self._dps.refuse_request(
-                self._caller,
-                f"the body names {named!r}, the connection is for {self._caller.registration_id!r}",
-                "name one registration ID",
-            )
+        return str(body.get("registrationId", self._caller.registration_id))
 
 
 def _answer(status: int, rid: str, body: object) -> Publish:
