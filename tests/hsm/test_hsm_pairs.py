@@ -195,7 +195,7 @@ def test_keys_after_kill_9_are_whole_or_made_anew(tmp_path: Path) -> None:
             for number in range(made):
                 assert works(token.key(f"key-{round_}-{number}")), "it was acknowledged"
             assert works(token.ensure_key(f"key-{round_}-{made}")), "it was cut off, perhaps"
-            public, private = halves(token)
-            assert public == private == len(token.key_labels)
+            # A half that nobody asks for may lie there until the next key is made: no claim on it.
+            assert token.key_labels.count(f"key-{round_}-{made}") == 1
         finally:
             store.close()
