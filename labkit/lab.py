@@ -16,6 +16,7 @@ from labkit.errors import NotFound, ServiceRefusal
 from labkit.events import Event, Events
 from labkit.progress import Progress
 from labkit.wire.ports import Ports
+from labkit.work import Work
 from labkit.workspace import Workspace, locate
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class Lab:
             self.clock.set(parse_moment(clock))
         self.events = Events(self.clock)
         self.events.listen(self._tell)
-        self._inside = Rooms(self.path, self.clock, self.events, ports, hubs)
+        self.work = Work()
+        self._inside = Rooms(self.path, self.clock, self.events, self.work, ports, hubs)
         self.cloud: Cloud = self._inside.cloud
         self.server, self.listener = self._inside.server, self._inside.listener
 
@@ -197,6 +199,11 @@ class Lab:
         return progress.of_home(self.path.parent)
 
     # ---- the end
+
+    @property
+    def closed(self) -> bool:
+        """True once it was closed, or opened afresh elsewhere in this process."""
+        return self._inside is None
 
     def close(self) -> None:
         """Disconnects devices, closes ports, tokens and files. Everything is kept on disk.

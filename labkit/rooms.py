@@ -22,6 +22,7 @@ from labkit.supplychain.ledger import Ledger
 from labkit.wire.listener import Listener
 from labkit.wire.ports import Ports
 from labkit.wire.server_identity import TOKEN, ServerIdentity
+from labkit.work import Work
 
 DEFAULT_HUB = "contoso-hub"
 
@@ -30,9 +31,15 @@ class Rooms:
     """Everything below ``path``, running. What was built is taken down when a later part fails."""
 
     def __init__(
-        self, path: Path, clock: Clock, events: Events, ports: Ports, hubs: tuple[str, ...]
+        self,
+        path: Path,
+        clock: Clock,
+        events: Events,
+        work: Work,
+        ports: Ports,
+        hubs: tuple[str, ...],
     ) -> None:
-        self._path, self._events = path, events
+        self._path, self._events, self._work = path, events, work
         self._closed = False
         self._leave = ExitStack()
         try:
@@ -57,7 +64,13 @@ class Rooms:
         self._leave.callback(self.listener.stop)
         self._host = self.listener.host
         self.supply_chain: SupplyChain[Device] = SupplyChain(
-            self.tokens, ledger, clock, self._events, self._assemble, frozenset({TOKEN})
+            self.tokens,
+            ledger,
+            clock,
+            self._events,
+            self._work,
+            self._assemble,
+            frozenset({TOKEN}),
         )
         self._leave.callback(self._disconnect_devices)
 

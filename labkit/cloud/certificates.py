@@ -164,7 +164,8 @@ class CaCertificates:
                     CaCertificateRow.service == self._service, CaCertificateRow.name == name
                 )
             )
-        self._record("deleted", f"CA certificate {name!r} was deleted")
+        text = f"CA certificate {name!r} was deleted"
+        self._events.record(self._service, "deleted", text, what="CA certificate", name=name)
 
     def get(self, name: str) -> CaCertificate:
         """Raises NotFound."""

@@ -45,6 +45,6 @@ def _signs(
     marks = set(presented.marks.values())
     if SENT in marks:
         signs.append(("sent", "sent", "sent: shown in the last connection"))
-    if MISSING in marks:
-        signs.append(("missing", "missing", "missing: needed, but not sent"))
+    if MISSING in marks and "not sent" not in used:
+        signs.append(("missing", "missing", f"not sent: {STATES['not sent'].meaning}"))
     return signs

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 
 from labkit.graph.kinds import add_edge, add_node, new_graph
+from labkit.graph.removed import removed
 from labkit.graph.states import StateKey
 from labkit.pki import chain, verdict
 from labkit.pki.request import describe_key
@@ -57,13 +58,14 @@ class _Board:
         self._draw_devices()
         self._draw_dps()
         self._draw_hubs()
+        self._draw_removed()
 
     def _headline(self) -> tuple[str, str]:
         if not self._authorities:
             return "An empty lab", "Nothing has been made yet."
         visit = self._last
         if visit is None:
-            return "The supply chain", "Nobody has asked DPS for anything yet."
+            return "The supply chain", "No device has asked DPS for a hub yet."
         if visit.accepted:
             return f"{visit.device} is provisioned", f"It sent {chain.names(visit.chain)}."
         return f"{visit.device} is refused", self._reason(visit)
@@ -140,7 +142,7 @@ class _Board:
                 kind="enrollment-group",
                 label=group.id,
                 detail="enrollment group",
-                state="trusted" if group.enabled else "disabled",
+                state="enabled" if group.enabled else "disabled",
             )
             if (named := self._named(group.certificate)) is not None:
                 add_edge(self.graph, f"group {group.id}", named, kind="names")
@@ -154,7 +156,7 @@ class _Board:
                 kind="hub",
                 label=hub.name,
                 detail=hub.host_name,
-                state="trusted" if any(self._lab.dps.enrollment_groups) else "unknown",
+                state="enabled",
             )
             for group in self._lab.dps.enrollment_groups:
                 add_edge(self.graph, f"group {group.id}", name, kind="assigns")
@@ -166,10 +168,23 @@ class _Board:
                     kind="identity",
                     label=identity.device_id,
                     detail="device identity",
-                    state="trusted" if identity.enabled else "disabled",
+                    state="enabled" if identity.enabled else "disabled",
                 )
                 add_edge(self.graph, name, known, kind="knows")
                 self._provisioned(identity.device_id, known)
+
+    def _draw_removed(self) -> None:
+        """What is no longer there, in its lane: a deletion must not go unseen."""
+        for thing in removed(self._lab):
+            if thing.node not in self.graph:  # it may have been made again since
+                add_node(
+                    self.graph,
+                    thing.node,
+                    kind=thing.kind,
+                    label=thing.name,
+                    detail="deleted",
+                    state="removed",
+                )
 
     def _provisioned(self, device_id: str, identity: str) -> None:
         """The way from the device to its identity, unless the device was refused since."""

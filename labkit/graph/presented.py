@@ -33,7 +33,7 @@ class Slip:
 
 
 SENT: Final = Mark("sent", "sent")
-MISSING: Final = Mark("missing", "missing")
+MISSING: Final = Mark("not sent", "missing")
 HELD: Final = Mark("DPS has it", "quiet")
 NOT_SENT: Final = Mark("not sent", "quiet")
 
@@ -57,11 +57,10 @@ class Presented:
         self.stopped = bool(self.missing) and board.connection not in arrived
 
     def _slips(self, path: list[Node]) -> tuple[Slip, ...]:
-        needed: list[Node] = []
-        for node in path:
-            needed.append(node)
-            if node.id in self._held:
-                break
+        """All that was sent, and what was needed: up to the first CA that DPS holds."""
+        sent = max((place for place, node in enumerate(path) if node.presented), default=0)
+        held = (p for p, node in enumerate(path) if p >= sent and node.id in self._held)
+        needed = path[: next(held, len(path)) + 1]
         lacking = any(self._is_gap(node) for node in needed)
         slips = (Slip(node.id, self._mark_on_path(node, lacking)) for node in needed)
         return tuple(slip for slip in slips if slip.mark.word)

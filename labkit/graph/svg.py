@@ -141,7 +141,7 @@ class _Drawer:
     def tag(self, node: Node, w: int) -> str:
         mark = self.presented.marks.get(node.id)
         taken = PAD + 19 + width(node.state, SMALL, bold=True)
-        if mark is None or (mark.tone == "quiet" and mark.word == node.state):
+        if mark is None or mark.word == node.state:
             return ""
         wide = _tag_width(mark)
         return (

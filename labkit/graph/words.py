@@ -63,7 +63,7 @@ def sent_words(board: Board, presented: Presented) -> str:
     sent = [board.nodes[slip.node].label for slip in presented.slips if slip.mark is SENT]
     lost = [board.nodes[node].label for node in presented.missing]
     told = f"In its last connection {sender} sent {_listed(sent) or 'no certificate'}."
-    return f"{told} Missing: {_listed(lost)}." if lost else told
+    return f"{told} Needed and not sent: {_listed(lost)}." if lost else told
 
 
 class _Teller:

@@ -161,8 +161,8 @@ STORY = Scenario(
         ),
         Step(
             "The cure",
-            "The whole chain is installed again: the device's own certificate first, then its "
-            "issuers. DPS can follow it, and the widget is provisioned.",
+            "The device holds the **whole chain** again: its own certificate first, then its "
+            "issuers. DPS can follow it up to a CA that is verified, and assigns the widget.",
             _mend_the_chain,
             look_at=(f"device {FIRST}",),
         ),

@@ -16,6 +16,7 @@ from labkit.hsm import Token, TokenKey, TokenStore
 from labkit.hsm.tokens import LONGEST_LABEL
 from labkit.pki.identity import Identity
 from labkit.supplychain.ledger import DeviceRow, Ledger, issued, stored
+from labkit.work import Work
 
 DeviceT = TypeVar("DeviceT")
 
@@ -34,10 +35,12 @@ class SupplyChain(Generic[DeviceT]):
         ledger: Ledger,
         clock: Clock,
         events: Events,
+        work: Work,
         assemble: Callable[[Identity], DeviceT],
         reserved: frozenset[str] = frozenset(),
     ) -> None:
         self.tokens, self.ledger, self.clock, self.events = tokens, ledger, clock, events
+        self.work = work
         self._assemble, self._reserved = assemble, reserved
         self._devices: dict[str, DeviceT] = {}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-_DONE, _OPEN, _WAITS = "✓", "○", "·"
+_DONE, _OPEN, _WAITS = "✓", "○ not yet:", "· later:"
 _LONGEST_ANSWER = 80
 _GREEN, _AMBER = "#007a58", "#8a5a00"
 
@@ -76,8 +76,9 @@ def _in_words(answer: object) -> str:
     try:
         shown = repr(answer)
     except Exception:
-        shown = f"a {type(answer).__name__}"
-    return shown if len(shown) <= _LONGEST_ANSWER else f"{shown[:_LONGEST_ANSWER]}…"
+        shown = ""
+    readable = shown and len(shown) <= _LONGEST_ANSWER and "\n" not in shown
+    return shown if readable else f"a value of type {type(answer).__name__}"
 
 
 def _holds(test: Callable[[], object]) -> bool:

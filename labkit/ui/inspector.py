@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from labkit.graph.kinds import KIND_WORDS
+from labkit.graph.removed import Removed, removed
 from labkit.pki import chain
 from labkit.ui.inspection import Inspection, certificate_facts
 
@@ -33,6 +35,8 @@ class _Inspector:
         self._visits = [(s, v) for s in self._services() for v in lab.cloud.visits(s)]
 
     def all(self) -> Iterator[tuple[str, Inspection]]:
+        for thing in removed(self._lab):  # first: what was made again since comes after it
+            yield thing.node, _gone(thing)
         for custodian in self._lab.custodians:
             for ca in custodian.authorities():
                 yield f"ca {custodian.name}/{ca.name}", self._authority(ca)
@@ -109,3 +113,8 @@ class _Inspector:
             )
             name = f"identity {hub.name}/{identity.device_id}"
             yield name, Inspection(identity.device_id, "device identity", facts)
+
+
+def _gone(thing: Removed) -> Inspection:
+    when = f"{thing.event.at:%Y-%m-%d %H:%M:%S} by the lab's clock"
+    return Inspection(thing.name, KIND_WORDS[thing.kind], (("deleted", when),))

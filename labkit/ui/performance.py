@@ -98,6 +98,11 @@ class Performance:
         return tuple(self._frames)
 
     @property
+    def position(self) -> int:
+        """Which of the frames is shown, counted from 0: a cure has one of its own."""
+        return self._position
+
+    @property
     def step(self) -> int:
         """How many steps the frame that is shown has behind it."""
         return self.frame.step
@@ -153,6 +158,7 @@ class Performance:
         if not self.can_go_on:
             return self.frame
         if self.at_present:
+            self._own_lab()
             self._go_on()
         self._position += 1
         self.changed()
@@ -163,6 +169,7 @@ class Performance:
 
         Raises LabError where there is none, or where the story has gone on since.
         """
+        self._own_lab()
         offered = self.frame.remedies if self.at_present else ()
         if not 0 <= place < len(offered):
             raise LabError("There is nothing to cure here", found=f"{len(offered)} remedies")
@@ -199,6 +206,15 @@ class Performance:
         return self.frame
 
     # ---- inside
+
+    def _own_lab(self) -> None:
+        """Two plays of one story use one workspace: the later has it. Raises LabError."""
+        if self.lab.closed:
+            raise LabError(
+                "This player's lab is closed: the story was begun anew elsewhere, or the lab was "
+                "closed by a cell",
+                cure="go on in the newer player; or press Reset here to begin again",
+            )
 
     def _begin(self) -> None:
         self.lab = Lab.open(f"{self.scenario.name}-player", fresh=True, clock=self.scenario.clock)

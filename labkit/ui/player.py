@@ -12,8 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from html import escape
 from typing import TYPE_CHECKING, Any
+
+import traitlets
 
 from labkit.graph.states import STATES
 from labkit.ui.assets import module, style_sheet
@@ -21,6 +24,7 @@ from labkit.ui.inspection import Inspection
 from labkit.ui.living import Json, Living
 from labkit.ui.performance import Frame, Performance
 from labkit.ui.scene import log_of, scene_of
+from labkit.work import Stage
 
 if TYPE_CHECKING:
     from labkit.lab import Lab
@@ -32,6 +36,9 @@ class Player(Living):
 
     _esm = module("player")
     _css = style_sheet()
+
+    stage = traitlets.Dict().tag(sync=True)
+    """How far long work is: ``doing``, ``done`` of ``whole``; empty while there is none."""
 
     def __init__(self, scenario: Scenario) -> None:
         super().__init__()
@@ -112,11 +119,15 @@ class Player(Living):
         """The browser is told before the work begins, for a step may take seconds."""
         self.busy = True
         try:
-            yield
+            with self.lab.work.heard(self._far):
+                yield
         finally:
             with self.hold_sync():
-                self.busy = False
+                self.busy, self.stage = False, {}
                 self._shows()
+
+    def _far(self, stage: Stage) -> None:
+        self.stage = asdict(stage)
 
     def _shows(self) -> None:
         self.show(self.frame.picture.svg, scene_of(self._play, self._run))

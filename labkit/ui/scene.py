@@ -25,6 +25,7 @@ def scene_of(play: Performance, run: int) -> Json:
     frame = play.frame
     return {
         "scenario": play.scenario.title,
+        "frame": play.position,
         "step": frame.step,
         "steps": play.steps,
         "title": frame.title,
@@ -94,7 +95,11 @@ def _last(events: tuple[Event, ...]) -> int:
 
 
 def _labels(nodes: Iterable[str], inspections: Mapping[str, Inspection]) -> list[Json]:
-    return [{"id": node, "label": inspections[node].title} for node in nodes if node in inspections]
+    return [
+        {"id": node, "label": inspections[node].title, "kind": inspections[node].kind}
+        for node in nodes
+        if node in inspections
+    ]
 
 
 def _prediction(play: Performance) -> Json | None:

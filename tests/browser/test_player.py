@@ -56,6 +56,16 @@ AXE = """async () => {
 }"""
 IN_THE_KERNEL = """code => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel
     .requestExecute({ code }).done.then(() => null)"""
+MANY = """
+import dataclasses, time
+def make_many(lab):
+    for _ in lab.work.each(range(20), "making devices"):
+        time.sleep(0.1)
+steps = player._play.scenario.steps
+slow = dataclasses.replace(steps[0], action=make_many)
+player._play.scenario = dataclasses.replace(player._play.scenario, steps=(slow, *steps[1:]))
+"""
+HANGS_OVER = "e => e.scrollWidth - e.clientWidth"
 BREAK = "player.next = lambda: 1 / 0"
 FLEETS = """
 from labkit.graph import add_edge, add_node, new_graph
@@ -86,6 +96,7 @@ WATCH_LONG_TASKS = """() => {
 }"""
 SET_THEME = """theme => window.jupyterapp.commands.execute("apputils:change-theme", { theme })"""
 DARK, LIGHT = "JupyterLab Dark", "JupyterLab Light"
+SHOW_SIDEBAR = """() => window.jupyterapp.shell.expandLeft()"""
 HIDE_SIDEBAR = """() => window.jupyterapp.shell.collapseLeft()"""
 
 
@@ -312,6 +323,9 @@ def test_a_refusal_is_explained_and_not_a_traceback(player: OnScreen) -> None:
     assert outcomes == ["passed"] * before + ["failed"] + ["not reached"] * after
     expect(why).to_contain_text("let the device send CN=Technician-Z CA too")
     expect(player.node(WIDGET).get_by_text("check failed here")).to_be_visible()
+    expect(why.get_by_text("its key may sign a TLS handshake")).to_be_hidden()
+    root.get_by_role("button", name="Why? What was checked, and what cures it").click()
+    expect(why).to_be_in_viewport()
     why.get_by_role("button", name="CN=smart-x-widget-001").click()
     expect(player.inspector.get_by_role("heading")).to_have_text("smart-x-widget-001")
     expect(root.get_by_text("Traceback")).to_have_count(0)
@@ -343,6 +357,49 @@ def test_a_long_step_shows_that_it_works(player: OnScreen) -> None:
     expect(player.button("Working…")).to_be_disabled()
     expect(player.button("↺ Reset")).to_be_disabled()
     player.at(1)
+
+
+def test_long_work_shows_how_far_it_is(player: OnScreen) -> None:
+    """A bar with words while a step makes many things, and nothing of it afterwards."""
+    player.reset()
+    player.python(MANY)
+    player.button("Next →").click()
+    expect(player.root.get_by_role("progressbar", name="making devices")).to_be_visible()
+    expect(player.root.get_by_text(re.compile(r"making devices: \d+ of 20"))).to_be_visible()
+    player.at(1)
+    expect(player.root.get_by_role("progressbar")).to_have_count(0)
+
+
+def test_beside_an_open_sidebar_the_board_fits_and_can_be_enlarged(player: OnScreen) -> None:
+    """At 1024 px with JupyterLab's file browser: all is seen, and who wants reads it large."""
+    player.go_to(9)
+    page, board = player.page, player.root.locator(".lk-board")
+    page.set_viewport_size({"width": 1024, "height": 1500})
+    page.evaluate(SHOW_SIDEBAR)
+    enlarge = player.button("Enlarge the board")
+    expect(enlarge).to_be_visible()
+    assert board.evaluate(HANGS_OVER) == 0
+    player.root.screenshot(path=shots("player-1024-sidebar"))
+    enlarge.click()
+    assert board.evaluate(HANGS_OVER) > 0
+    player.button("Fit the board").click()
+    assert board.evaluate(HANGS_OVER) == 0
+    page.evaluate(HIDE_SIDEBAR)
+    page.set_viewport_size({"width": 1440, "height": 1200})
+    expect(enlarge).to_be_hidden()
+
+
+def test_where_the_inspector_floats_the_next_step_closes_it(player: OnScreen) -> None:
+    """It would hide what the step is about; where it has its own column, it stays."""
+    player.go_to(7)
+    for width, stays in ((1024, False), (1440, True)):
+        player.page.set_viewport_size({"width": width, "height": 1200})
+        player.go_to(7)
+        player.node(TECHNICIAN).click()
+        expect(player.inspector).to_contain_text("Technician-Z CA")
+        player.press("← Back", 6)
+        expect(player.node(TECHNICIAN)).to_have_attribute("aria-pressed", str(stays).lower())
+    player.page.set_viewport_size({"width": 1440, "height": 1200})
     expect(player.button("↺ Reset")).to_be_enabled()
     player.reset()
 

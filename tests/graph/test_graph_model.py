@@ -75,7 +75,7 @@ def test_a_provisioned_device_has_sent_all_but_the_root(lab: Lab) -> None:
     provision(lab)
     found = sent(lab)
     assert [found[node] for node in (WIDGET, TECHNICIAN, FACTORY, ROOT)] == [True] * 3 + [False]
-    assert set(states(lab).values()) == {"trusted", "verified"}
+    assert set(states(lab).values()) == {"trusted", "verified", "enabled"}
     assert not any(broken for *_, broken in edges(lab, "signed"))
     assert edges(lab, "provisioned") == [(WIDGET, "identity contoso-hub/widget-1", False)]
 
@@ -120,4 +120,25 @@ def test_time_makes_certificates_expire_and_not_yet_valid(lab: Lab) -> None:
 
 def test_an_empty_lab_has_only_its_hub(tmp_path: Path) -> None:
     with Lab.open(tmp_path / "empty") as lab:
-        assert states(lab) == {"hub contoso-hub": "unknown"}
+        assert states(lab) == {"hub contoso-hub": "enabled"}
+
+
+def test_what_is_deleted_is_seen_as_removed_until_it_is_made_again(lab: Lab) -> None:
+    trust(lab)
+    lab.dps.enrollment_groups.delete("widgets")
+    lab.dps.certificates.delete("company-x")
+    found = states(lab)
+    assert found["group widgets"] == found["entry company-x"] == "removed"
+    assert edges(lab, "names") == edges(lab, "uploaded") == []
+    trust(lab)
+    found = states(lab)
+    assert (found["group widgets"], found["entry company-x"]) == ("enabled", "verified")
+
+
+def test_of_many_deletions_only_the_last_are_drawn(lab: Lab) -> None:
+    (company,) = lab.custodian("Company-X").authorities()
+    for number in range(9):
+        lab.dps.certificates.upload(f"ca-{number}", company.certificate)
+        lab.dps.certificates.delete(f"ca-{number}")
+    gone = [name for name, state in states(lab).items() if state == "removed"]
+    assert gone == [f"entry ca-{number}" for number in range(3, 9)]

@@ -88,7 +88,7 @@ def test_the_words_say_what_was_missing() -> None:
     text = Picture.of(leaf_only()).text
     assert text.endswith(
         "In its last connection smart-x-widget-001 sent smart-x-widget-001."
-        " Missing: Technician-Z CA and Factory-Y CA."
+        " Needed and not sent: Technician-Z CA and Factory-Y CA."
     )
 
 

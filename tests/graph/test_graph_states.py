@@ -35,9 +35,9 @@ def test_the_contrast_formula_is_that_of_wcag() -> None:
     assert contrast("#777777", WHITE) == pytest.approx(4.48, abs=0.01)
 
 
-def test_the_eleven_states_are_there_in_their_order() -> None:
+def test_the_states_are_there_in_their_order() -> None:
     assert tuple(STATES) == get_args(StateKey)
-    assert len(STATES) == 11
+    assert len(STATES) == 12
 
 
 @pytest.mark.parametrize("sign", ["icon", "word", "dash", "meaning"])

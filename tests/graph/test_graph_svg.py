@@ -151,7 +151,8 @@ def test_a_shortened_name_is_whole_in_its_title() -> None:
 
 def test_missing_certificates_are_marked_where_they_are_and_where_they_lack() -> None:
     svg = Picture.of(leaf_only()).svg
-    assert svg.count('class="t-missing"') == 5  # two cards, two slips in the envelope, the legend
+    assert svg.count('class="t-missing"') == 2  # in the envelope; the cards say it as their state
+    assert svg.count('class="node card s-not-sent"') == 2
     assert "not shown" in svg
     assert "sends 1 of 3" in svg
     assert "stops here" in svg

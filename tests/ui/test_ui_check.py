@@ -32,10 +32,10 @@ def test_only_the_first_open_case_shows_its_hint() -> None:
     assert text.splitlines() == [
         "name: 1 of 4, not yet",
         "✓ case 0",
-        "○ case 1",
+        "○ not yet: case 1",
         "   You handed in 'answer'. Hint: hint 1",
-        "· case 2",
-        "· case 3",
+        "· later: case 2",
+        "· later: case 3",
     ]
 
 
@@ -51,7 +51,12 @@ class Unshowable:
 
 @pytest.mark.parametrize(
     ("answer", "said"),
-    [(..., "nothing yet"), (None, "None"), (Unshowable(), "a Unshowable"), ("x" * 500, "x…")],
+    [
+        (..., "nothing yet"),
+        (None, "None"),
+        (Unshowable(), "a value of type Unshowable"),
+        ("x" * 500, "a value of type str"),
+    ],
 )
 def test_it_says_what_was_handed_in(answer: object, said: str) -> None:
     assert said in str(Report("name", answer, cases(False)))

@@ -19,6 +19,7 @@ from labkit.ui.scenario import Prediction, Scenario, Step
 from labkit.ui.scene import plain
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+ROOT = "ca Company-X/Company-X Root CA"
 TECHNICIAN = "ca Technician-Z/Technician-Z CA"
 
 
@@ -39,9 +40,7 @@ SMALL = Scenario(
     title="A small story",
     introduction="It begins.",
     steps=(
-        Step(
-            "A CA", "**Company-X** makes `one`.", a_ca, look_at=("ca Company-X/Company-X Root CA",)
-        ),
+        Step("A CA", "**Company-X** makes `one`.", a_ca, look_at=(ROOT,)),
         Step(
             "A mistake", "Nobody is asked.", a_mistake, Prediction("Well?", ("a", "b"), "b", "So.")
         ),
@@ -101,7 +100,8 @@ def test_the_scene_tells_everything_beside_the_picture(player: Player) -> None:
     scene = player.scene
     assert json.loads(json.dumps(scene)) == scene
     assert (scene["step"], scene["steps"], scene["title"]) == (1, 3, "A CA")
-    assert scene["look"] == [{"id": "ca Company-X/Company-X Root CA", "label": "Company-X Root CA"}]
+    root = {"id": ROOT, "label": "Company-X Root CA", "kind": "CA certificate"}
+    assert scene["look"] == [root]
     assert {state["word"]: state["count"] for state in scene["states"]} == player.frame.states
     assert scene["prediction"] == {
         "question": "Well?",
@@ -258,3 +258,30 @@ def test_a_step_before_the_first_is_the_first() -> None:
     play = Performance(STORY)
     play.go_to(2)
     assert play.go_to(-1).step == 0
+
+
+def test_long_work_shows_how_far_it_is(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that works through many things tells the browser while it does, and clears it."""
+
+    def many(lab: Lab) -> None:
+        work = lab.work.each(range(40), "making devices")
+        seen.extend(dict(player.stage) for _ in work)
+
+    seen: list[dict[str, Any]] = []
+    story = Scenario("long", "Long", "It begins.", (Step("Many", "All of them.", many),))
+    for player in played(story, tmp_path, monkeypatch):
+        player.next()
+        assert seen[0] == {"doing": "making devices", "done": 0, "whole": 40}
+        assert player.stage == {}
+
+
+def test_an_older_player_of_the_same_story_says_that_it_is(player: Player) -> None:
+    """Two plays share a workspace: the later has it, and the older can take it back."""
+    newer = Player(SMALL)
+    newer.next()
+    with pytest.raises(LabError, match="begun anew elsewhere"):
+        player.next()
+    assert player.frame.step == 0
+    player.reset()
+    player.next()
+    assert player.frame.step == 1

@@ -106,7 +106,8 @@ class EnrollmentGroups:
         group = self.get(group_id)
         with self._database.write() as session:
             session.execute(delete(EnrollmentGroup).where(EnrollmentGroup.key == group.key))
-        self._events.record("dps", "deleted", f"Enrollment group {group.id!r} was deleted")
+        text = f"Enrollment group {group.id!r} was deleted"
+        self._events.record("dps", "deleted", text, what="enrollment group", name=group.id)
 
     def __iter__(self) -> Iterator[EnrollmentGroup]:
         with self._database.read() as session:

@@ -8,6 +8,7 @@ import { wayUp } from "./path.js";
 import { LAYERS, layer, layersOf, parse, sizeOf } from "./shapes.js";
 
 const NO_MARKS = { look: [], failed: "" };
+const SMALL = 0.85; // below this part of its natural width the board is hard to read
 const HELP = "Arrow keys move between the nodes, Enter opens the inspector, Escape closes it.";
 
 // `onSelect(id, element)` is told which node is selected; with "" that none is.
@@ -19,7 +20,10 @@ export class Board {
     this.help = make("p", { class: "lk-hidden", id: `lk-help-${Math.random().toString(36).slice(2)}` }, HELP);
     this.said = make("p", { class: "lk-hidden", "aria-live": "polite", role: "status" });
     this.frame = make("div", { class: "lk-board" });
-    this.el = make("div", { class: "lk-boardbox" }, this.frame, this.help, this.said);
+    this.zoom = make("button", { type: "button", class: "lk-quiet lk-zoom", click: () => this.enlarge() });
+    this.el = make("div", { class: "lk-boardbox" }, this.frame, this.zoom, this.help, this.said);
+    this.enlarge(false);
+    new ResizeObserver(() => this.measure()).observe(this.el);
     this.listen();
   }
 
@@ -52,7 +56,22 @@ export class Board {
     for (const name of ["viewBox", "aria-label"]) put(this.svg, name, next.getAttribute(name));
     this.svg.removeAttribute("height");
     this.svg.removeAttribute("width");
-    this.svg.style.setProperty("--natural", `${next.getAttribute("width")}px`);
+    this.natural = Number(next.getAttribute("width"));
+    this.svg.style.setProperty("--natural", `${this.natural}px`);
+    this.measure();
+  }
+
+  // The whole board fits, however narrow the cell; who wants to read it large may.
+  enlarge(large = !this.large) {
+    this.large = large;
+    this.frame.classList.toggle("lk-large", large);
+    put(this.zoom, "aria-pressed", String(large));
+    this.zoom.textContent = large ? "Fit the board" : "Enlarge the board";
+  }
+
+  measure() {
+    this.zoom.hidden = !(this.el.clientWidth < SMALL * this.natural);
+    if (this.zoom.hidden && this.large) this.enlarge(false);
   }
 
   morph(layers) {
@@ -97,7 +116,7 @@ export class Board {
     const nodeAt = (event) => event.target.closest?.('[role="button"]');
     this.frame.addEventListener("click", (event) => this.click(nodeAt(event)));
     this.frame.addEventListener("keydown", (event) => this.key(event, nodeAt(event)));
-    this.frame.addEventListener("pointerover", (event) => this.trace(nodeAt(event)));
+    this.frame.addEventListener("pointerover", (event) => this.hover(nodeAt(event)));
     this.frame.addEventListener("pointerleave", () => this.trace(null));
     this.frame.addEventListener("focusin", (event) => this.arrive(nodeAt(event)));
     this.frame.addEventListener("focusout", () => this.trace(null));
@@ -107,6 +126,19 @@ export class Board {
     if (!node) return;
     this.current = node.dataset.id;
     this.select(node.dataset.id, { focus: true });
+    this.rest(node);
+  }
+
+  hover(node) {
+    if (node === this.resting) return;
+    this.resting = null;
+    this.trace(node);
+  }
+
+  // After a click everything is lit again: the pointer stays, and would keep the rest dim.
+  rest(node) {
+    this.trace(null);
+    this.resting = node;
   }
 
   arrive(node) {

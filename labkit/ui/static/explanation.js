@@ -17,10 +17,11 @@ export class Explanation {
     this.el.hidden = !explanation;
     if (!explanation) return;
     const { device, service, sent, checks, cures, remedies, source } = explanation;
+    const groups = grouped(checks);
     this.el.replaceChildren(
       make("h4", {}, `Why ${service} refused ${device}`),
       make("p", { class: "lk-soft" }, `It sent: ${sent}. What ${service} checked, in order:`),
-      make("ol", { class: "lk-checks" }, checks.map((check) => this.check(check))),
+      make("ol", { class: "lk-checks" }, groups.map((group) => group.length > 1 ? this.passed(group) : this.check(group[0]))),
       cures.length ? make("div", { class: "lk-note lk-good lk-cures" },
         make("h5", {}, cures.length > 1 ? "Any one of these cures it" : "This cures it"),
         make("ol", {}, cures.map((cure, number) => make("li", {}, cure,
@@ -34,14 +35,41 @@ export class Explanation {
     return make("div", {}, make("button", { type: "button", class: "lk-remedy", click: press }, label));
   }
 
+  // What passed is folded: what failed must not drown in what is well.
+  passed(group) {
+    const line = ({ name, why }) => make("li", {}, `${name}: ${why}`);
+    return make("li", { class: "lk-check lk-passed" }, sign("passed"),
+      make("details", {},
+        make("summary", {}, make("strong", {}, group[0].about),
+          make("span", { class: "lk-soft" }, `${group.length} checks`)),
+        make("ul", { class: "lk-soft" }, group.map(line))),
+      make("em", {}, "passed"));
+  }
+
   check({ name, about, outcome, why, node }) {
     const where = node && outcome === "failed"
       ? make("button", { type: "button", class: "lk-link", click: () => this.show(node) }, about) : about;
     const reached = outcome !== "not reached";
     return make("li", { class: `lk-check lk-${outcome.replace(" ", "-")}` },
-      make("span", { class: "lk-check-sign", "aria-hidden": "true" }, SIGNS[outcome]),
+      sign(outcome),
       make("div", {}, make("strong", {}, name), " ",
         reached ? make("span", { class: "lk-soft" }, where, about ? ": " : "", why) : ""),
       make("em", {}, outcome));
   }
+}
+
+const sign = (outcome) =>
+  make("span", { class: "lk-check-sign", "aria-hidden": "true" }, SIGNS[outcome]);
+
+// Passed checks of one certificate together, every other check by itself.
+function grouped(checks) {
+  const groups = [];
+  for (const check of checks) {
+    const last = groups.at(-1)?.[0];
+    const joins = last && check.about && last.about === check.about
+      && last.outcome === "passed" && check.outcome === "passed";
+    if (joins) groups.at(-1).push(check);
+    else groups.push([check]);
+  }
+  return groups;
 }

@@ -17,6 +17,7 @@ class Player {
     this.story = new Story({
       look: (id) => this.stage.point(id),
       predict: (option) => this.send({ do: "predict", option }),
+      why: () => this.why.el.scrollIntoView({ block: "start" }),
     });
     this.why = new Explanation(
       (id) => this.stage.point(id), (place) => this.cure(place));
@@ -40,6 +41,8 @@ class Player {
     this.why.update(scene.explanation);
     this.count(scene.states);
     const lead = `Step ${scene.step} of ${scene.steps}. ${scene.title}.`;
+    if (scene.frame !== this.frame) this.stage.uncover();
+    this.frame = scene.frame;
     this.stage.update(this.model.get("svg"), scene, lead);
     this.log.update(scene.log);
     this.trouble.replaceChildren();
@@ -47,6 +50,10 @@ class Player {
 
   busy() {
     this.head.setBusy(this.model.get("busy"));
+  }
+
+  far() {
+    this.head.setStage(this.model.get("stage"));
   }
 
   async act(verb) {
@@ -92,14 +99,17 @@ function render({ model, el }) {
   const player = new Player(model);
   const update = () => player.update();
   const busy = () => player.busy();
+  const far = () => player.far();
   update();
   busy();
   el.append(player.el);
   model.on("change:scene", update);
   model.on("change:busy", busy);
+  model.on("change:stage", far);
   return () => {
     model.off("change:scene", update);
     model.off("change:busy", busy);
+    model.off("change:stage", far);
     player.courier.close();
   };
 }

@@ -39,6 +39,11 @@ export class Stage {
     this.board.click(node);
   }
 
+  // A step went by: an inspector that floats would hide what the step is about.
+  uncover() {
+    if (getComputedStyle(this.inspector.el).position === "absolute") this.board.select("");
+  }
+
   close() {
     const node = this.board.nodes.get(this.board.selected);
     this.board.select("");

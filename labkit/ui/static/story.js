@@ -25,9 +25,10 @@ export class Head {
     this.next = button("next", "Next →", { class: "lk-primary" });
     this.reset = button("reset", "↺ Reset", { class: "lk-quiet", title: "Begin again, in an empty lab" });
     this.wait = make("p", { class: "lk-wait", role: "status" });
+    this.stage = make("p", { class: "lk-stage" });
     this.el = make("header", { class: "lk-head" },
       make("div", { class: "lk-where" }, this.scenario, this.track, this.place),
-      make("div", { class: "lk-row" }, this.reset, this.back, this.next), this.wait);
+      make("div", { class: "lk-row" }, this.reset, this.back, this.next), this.stage, this.wait);
   }
 
   update(scene) {
@@ -64,6 +65,18 @@ export class Head {
     } else this.showWorking(false);
   }
 
+  // How far long work is: { doing, done, whole }; {} while there is none.
+  setStage(stage) {
+    if (!stage.whole) return this.stage.replaceChildren();
+    const { doing, done, whole } = stage;
+    if (!this.stage.firstChild) this.stage.append(make("progress", { "aria-label": doing }), make("span"));
+    const [bar, words] = this.stage.children;
+    put(bar, "aria-label", doing);
+    put(bar, "max", whole);
+    put(bar, "value", done);
+    words.textContent = `${doing}: ${done} of ${whole}`;
+  }
+
   showWorking(working) {
     this.working = working;
     this.wait.textContent = "";
@@ -81,8 +94,9 @@ export class Head {
 
 // The narration, what to look at, how a prediction turned out, and the next question.
 export class Story {
-  constructor({ look, predict }) {
+  constructor({ look, predict, why }) {
     this.look = look;
+    this.why = why;
     this.question = new Question(predict);
     this.told = make("div", { class: "lk-told" });
     this.aside = make("div", { class: "lk-aside" });
@@ -100,8 +114,9 @@ export class Story {
   }
 
   narrate({ step, title, narration, look, failure, steps }) {
-    const chips = look.map(({ id, label }) =>
-      make("button", { type: "button", class: "lk-chip", click: () => this.look(id) }, label));
+    const chips = look.map(({ id, label, kind }) =>
+      make("button", { type: "button", class: "lk-chip", click: () => this.look(id) },
+        label, make("small", {}, kind)));
     this.told.replaceChildren(
       make("h3", {}, step ? title : "Before the first step"),
       make("p", { class: "lk-narration" }, rich(narration)),
@@ -111,7 +126,7 @@ export class Story {
   }
 
   outcome({ step, feedback, explanation }) {
-    const parts = [!step && welcome(), explanation && bareAnswer(explanation),
+    const parts = [!step && welcome(), explanation && bareAnswer(explanation, this.why),
       feedback && verdict(feedback)];
     this.aside.replaceChildren(...parts.filter(Boolean));
   }
@@ -132,11 +147,12 @@ function verdict({ right, question, chosen, answer, why }) {
     make("p", { class: "lk-soft" }, question), make("p", {}, said, why));
 }
 
-function bareAnswer({ device, service, answer }) {
+function bareAnswer({ device, service, answer }, why) {
   const label = `All that ${service} says`;
   return make("section", { class: "lk-note lk-bare", "aria-label": label },
     make("p", { class: "lk-soft" }, `All that ${device} hears from ${service}:`),
-    make("code", {}, answer));
+    make("code", {}, answer),
+    make("p", {}, make("button", { type: "button", class: "lk-link", click: why }, "Why? What was checked, and what cures it")));
 }
 
 // "Predict before you press Next".
