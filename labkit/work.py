@@ -36,9 +36,10 @@ class Stage:
 
 
 class Work:
-    """The long work of one lab."""
+    """The long work of one lab. ``otherwise`` is told while nobody else listens."""
 
-    def __init__(self) -> None:
+    def __init__(self, otherwise: Callable[[Stage], None] = lambda _: None) -> None:
+        self._otherwise = otherwise
         self._listeners: list[Callable[[Stage], None]] = []
         self._lock = threading.Lock()
 
@@ -68,7 +69,7 @@ class Work:
 
     def tell(self, stage: Stage) -> None:
         """One stage, as it is: for work that is no loop."""
-        for listener in list(self._listeners):
+        for listener in list(self._listeners) or [self._otherwise]:
             try:
                 listener(stage)
             except Exception:  # who listens must not be able to stop what is done

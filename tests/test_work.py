@@ -56,3 +56,13 @@ def test_work_that_fails_is_not_told_as_done() -> None:
     with work.heard(heard.append), pytest.raises(ValueError, match="no"):
         fail()
     assert not any(stage.over for stage in heard)
+
+
+def test_while_nobody_listens_the_other_is_told() -> None:
+    otherwise: list[Stage] = []
+    work = Work(otherwise.append)
+    list(work.each([1], "alone"))
+    assert [stage.done for stage in otherwise] == [0, 1]
+    with work.heard(lambda _: None):
+        list(work.each([1], "heard"))
+    assert {stage.doing for stage in otherwise} == {"alone"}

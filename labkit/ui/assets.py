@@ -12,7 +12,11 @@ _STATIC = files("labkit.ui") / "static"
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./[a-z]+\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 _BOARD = ("dom", "morph", "shapes", "path", "keys", "board", "inspector", "stage")
-_STORY = ("story", "explanation", "eventlog")
+_PARTS = {
+    "view": _BOARD,
+    "player": (*_BOARD, "story", "explanation", "eventlog"),
+    "bar": ("dom",),
+}
 
 
 @cache
@@ -22,7 +26,7 @@ def module(name: str) -> str:
     The files are ordinary modules that share no top-level name, so it is enough to join them
     without their import lines.
     """
-    names = (*_BOARD, *(_STORY if name == "player" else ()), name)
+    names = (*_PARTS[name], name)
     return "\n".join(_EXPORT.sub("", _IMPORT.sub("", _read(f"{n}.js"))) for n in names)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from labkit.cloud.hub import Hub
     from labkit.device import Device
+    from labkit.hsm import TokenKey
     from labkit.lab import Lab
     from labkit.supplychain import CertificateAuthority
 
@@ -52,9 +53,8 @@ class _Inspector:
         return ["dps", *(hub.name for hub in self._lab.cloud.hubs)]
 
     def _authority(self, ca: CertificateAuthority[Device]) -> Inspection:
-        token = ca.custodian.token
         facts = (
-            ("private key", f"in token {token.label!r}, where it was born; it cannot leave"),
+            ("private key", _kept(ca.key)),
             *certificate_facts(ca.certificate),
             *self._presented(ca.certificate),
         )
@@ -62,7 +62,7 @@ class _Inspector:
 
     def _device(self, device: Device) -> Inspection:
         facts = (
-            ("private key", f"in token {device.key.token.label!r}, where it was born"),
+            ("private key", _kept(device.key)),
             ("sends", chain.names(device.chain)),
             *certificate_facts(device.certificate),
             *self._presented(device.certificate),
@@ -113,6 +113,14 @@ class _Inspector:
             )
             name = f"identity {hub.name}/{identity.device_id}"
             yield name, Inspection(identity.device_id, "device identity", facts)
+
+
+def _kept(key: TokenKey) -> str:
+    """Where a private key is, and whether it was ever elsewhere: the token itself knows."""
+    said = key.attributes
+    born = "where it was born" if said["LOCAL"] else "carried there from another token"
+    stays = "it cannot leave" if said["NEVER_EXTRACTABLE"] else "copies of it were made"
+    return f"in token {key.token.label!r}, {born}; {stays}"
 
 
 def _gone(thing: Removed) -> Inspection:

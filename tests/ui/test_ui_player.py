@@ -229,13 +229,21 @@ def test_whatever_an_event_holds_becomes_json() -> None:
 # ---- remedies
 
 
+@pytest.fixture
+def play(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Performance]:
+    """The first lesson without a widget, at its beginning."""
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
+    play = Performance(STORY)
+    yield play
+    play.lab.close()
+
+
 @pytest.mark.parametrize(
     ("place", "label"),
     [(0, "Install the factory's chain"), (1, "Verify Technician-Z CA in DPS")],
 )
-def test_a_remedy_cures_what_it_stands_beside(place: int, label: str) -> None:
+def test_a_remedy_cures_what_it_stands_beside(play: Performance, place: int, label: str) -> None:
     """Both cures of the leaf-only refusal, as buttons: each ends with the device provisioned."""
-    play = Performance(STORY)
     play.go_to(9)
     assert play.frame.remedies[place].label.startswith(label)
     play.cure(place)
@@ -246,16 +254,14 @@ def test_a_remedy_cures_what_it_stands_beside(place: int, label: str) -> None:
     assert play.step == 10
 
 
-def test_a_remedy_is_offered_only_at_the_present() -> None:
-    play = Performance(STORY)
+def test_a_remedy_is_offered_only_at_the_present(play: Performance) -> None:
     play.go_to(10)
     play.back()
     with pytest.raises(LabError, match="nothing to cure"):
         play.cure(0)
 
 
-def test_a_step_before_the_first_is_the_first() -> None:
-    play = Performance(STORY)
+def test_a_step_before_the_first_is_the_first(play: Performance) -> None:
     play.go_to(2)
     assert play.go_to(-1).step == 0
 

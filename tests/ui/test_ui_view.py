@@ -101,7 +101,7 @@ def test_a_view_that_nobody_holds_is_let_go(monkeypatch: pytest.MonkeyPatch) -> 
     assert listeners == []
 
 
-@pytest.mark.parametrize("name", ["view", "player"])
+@pytest.mark.parametrize("name", ["view", "player", "bar"])
 def test_the_module_needs_nothing_but_itself(name: str) -> None:
     text = module(name)
     assert not re.search(r"^\s*(import|export (?!default))", text, re.MULTILINE)
@@ -114,7 +114,7 @@ def test_the_module_needs_nothing_but_itself(name: str) -> None:
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_every_script_is_short_and_used(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400
-    joined = module("player") + module("view")
+    joined = module("player") + module("view") + module("bar")
     assert path.read_text().splitlines()[0] in joined
 
 

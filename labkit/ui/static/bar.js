@@ -1,0 +1,21 @@
+// How far long work in a notebook's cell is.
+
+import { make, put } from "./dom.js";
+
+function render({ model, el }) {
+  const bar = make("progress", {});
+  const words = make("span", { role: "status" });
+  const update = () => {
+    const { doing, done, whole } = model.get("stage");
+    put(bar, "aria-label", doing);
+    put(bar, "max", whole);
+    put(bar, "value", done);
+    words.textContent = done < whole ? `${doing}: ${done} of ${whole}` : `${doing}: all ${whole}`;
+  };
+  update();
+  el.append(make("div", { class: "labkit lk-bar" }, make("p", { class: "lk-stage" }, bar, words)));
+  model.on("change:stage", update);
+  return () => model.off("change:stage", update);
+}
+
+export default { render };
