@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from labkit.cloud.codes import POSSESSION_FAILED
+from labkit.cloud.codes import POSSESSION_FAILED, STALE_ETAG
 from labkit.cloud.refusals import Refusal
-from labkit.pki import chain
+from labkit.pki import chain, possession
 from labkit.trace import Check, Outcome
 
 _MARK = {Outcome.PASSED: "✓", Outcome.FAILED: "✗", Outcome.NOT_REACHED: "·"}
@@ -78,9 +78,15 @@ class Explanation:
     def _is_proof(self) -> bool:
         return self.refusal.code == POSSESSION_FAILED
 
+    @property
+    def _is_stale(self) -> bool:
+        return self.refusal.code == STALE_ETAG.code
+
     def _who(self) -> str:
         if self._is_proof:
             return f"The proof for the CA certificate {self.refusal.device!r}"
+        if self._is_stale:
+            return f"A change of the CA certificate {self.refusal.device!r}"
         if self._in_tls:
             return "A connection"
         service = {"dps": "DPS", "hub": "IoT Hub"}.get(self.refusal.service, "the service")
@@ -90,6 +96,10 @@ class Explanation:
         return "Shown was" if self._is_proof else "It sent"
 
     def _sent(self) -> str:
+        if self._is_stale:
+            return "an ETag of an earlier state"
+        if self._is_proof:
+            return possession.describe(self.refusal.chain[0])
         return chain.names(self.refusal.chain) if self.refusal.chain else "no certificate"
 
     def _opening(self) -> str:

@@ -13,4 +13,5 @@ NO_SUCH_OPERATION = AzureError(404, 404202, "Operation not found.")
 BAD_REQUEST = AzureError(400, 400004, "Invalid request.")
 NO_HUB = AzureError(400, 400208, "No IoT hub is linked to the provisioning service.")
 POSSESSION_FAILED = "IH400053"
+STALE_ETAG = AzureError(412, "IH412001", "Invalid ETag supplied.")  # azure-cli #13098
 HUB_UNAUTHORIZED = AzureError(401, 401003, "IotHubUnauthorized")

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from cryptography import x509
 
 from labkit.files import write_whole
-from labkit.pki import chain
+from labkit.pki import chain, reading
 
 
 class Flash:
@@ -37,7 +37,7 @@ class Flash:
             return []
         edition = found.st_mtime_ns, found.st_ino  # each install makes a new file
         if edition != self._edition:
-            self._chain = chain.read_certificates(self.chain_file.read_bytes())
+            self._chain = reading.read_certificates(self.chain_file.read_bytes())
             self._edition = edition
         return list(self._chain)
 

@@ -33,7 +33,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from labkit.device.network import Network
 from labkit.errors import ConnectionFailed, LabError, ProvisioningFailed
 from labkit.hsm import TokenEcKey, TokenKey
-from labkit.pki import chain
+from labkit.pki import reading
 
 _HASHES: dict[str, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {
     "sha256": hashes.SHA256,
@@ -69,7 +69,7 @@ class TokenX509(X509):
         self._key = key
 
     def load_into(self, context: ssl.SSLContext) -> None:
-        found = chain.read_certificates(Path(self.certificate_file).read_bytes())
+        found = reading.read_certificates(Path(self.certificate_file).read_bytes())
         ders = [certificate.public_bytes(Encoding.DER) for certificate in found]
         identity = sslcontext.Identity(ders[0], _Signer(self._key), tuple(ders[1:]))
         sslcontext.load_identity(context, identity)

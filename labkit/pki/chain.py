@@ -1,14 +1,9 @@
-"""Certificates in a row: who issued whom, and reading them out of what people hand over."""
+"""Certificates in a row: what they are called, and who issued whom."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from pathlib import Path
-from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -16,12 +11,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from labkit.errors import BadCertificate
-
-LARGEST = 256 * 1024
-"""Bytes of certificate input that are looked at at all."""
-
-_PRIVATE = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
 UNREADABLE = (
     ValueError,
     x509.InvalidVersion,
@@ -30,7 +19,6 @@ UNREADABLE = (
     UnsupportedAlgorithm,
 )
 """What the parser raises for a certificate that breaks the standard."""
-_ARMOUR = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 
 
 def common_name(certificate: x509.Certificate | x509.CertificateSigningRequest) -> str:
@@ -125,118 +113,6 @@ def climb(leaf: x509.Certificate, pool: Iterable[x509.Certificate]) -> list[x509
             break
         path.append(issuer)
     return path
-
-
-Readable: TypeAlias = bytes | str | Path
-"""Certificates as people hand them over: the bytes, the text, or the file."""
-
-
-def read_certificates(data: Readable) -> list[x509.Certificate]:
-    """The certificates in PEM (one or a bundle), DER, or base64 of either, in their order.
-
-    Raises BadCertificate, which says what the bytes are. A private key among them is refused
-    whole: whoever uploads one must learn of it, and nothing of it may be kept.
-    """
-    raw = _read(data) if isinstance(data, Path) else _to_bytes(data)
-    if len(raw) > LARGEST:
-        raise _bad(f"{len(raw)} bytes", cure=f"at most {LARGEST} bytes are read")
-    raw = _without_base64(raw)
-    if _PRIVATE.search(raw):
-        raise BadCertificate(
-            "This holds a private key. It was not stored",
-            expected="certificates only: they are public",
-            found="a PEM block BEGIN ... PRIVATE KEY",
-            cure="hand over the certificate alone, and treat the key as seen by others: replace it",
-        )
-    try:
-        found = x509.load_pem_x509_certificates(raw) if _ARMOUR.search(raw) else [_der(raw)]
-    except (ValueError, x509.InvalidVersion) as error:
-        raise _bad(_what_is(raw)) from error
-    for certificate in found:
-        if problem := fault(certificate):
-            raise _bad(f"a certificate that breaks the standard: {problem}")
-    return found
-
-
-def read_certificate(data: x509.Certificate | Readable) -> x509.Certificate:
-    """The one certificate in ``data``. Raises BadCertificate where there are more."""
-    if isinstance(data, x509.Certificate):
-        return data
-    if not isinstance(data, str | bytes | bytearray | memoryview | Path):
-        holds_one = isinstance(getattr(data, "certificate", None), x509.Certificate)
-        raise _bad(
-            f"a value of type {type(data).__name__}",
-            cure="hand over its .certificate" if holds_one else "",
-        )
-    found = read_certificates(data)
-    if len(found) != 1:
-        raise _bad(
-            f"a bundle of {len(found)}: {', '.join(title(c.subject) for c in found)}",
-            cure="hand over just the one that is wanted",
-        )
-    return found[0]
-
-
-def read_ca(data: x509.Certificate | Readable, *, cure: str) -> x509.Certificate:
-    """The one CA certificate in ``data``. Raises BadCertificate, which advises ``cure``."""
-    certificate = read_certificate(data)
-    if not is_ca(certificate):
-        raise BadCertificate(
-            f"{subject(certificate)} is no CA certificate",
-            expected="a certificate whose basic constraints say CA:TRUE",
-            found="one that may not sign others",
-            cure=cure,
-        )
-    return certificate
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(LARGEST + 1)
-    except OSError as error:
-        raise BadCertificate(
-            f"{path} cannot be read", expected="a certificate file", found=error.strerror or ""
-        ) from error
-
-
-def _to_bytes(data: bytes | str) -> bytes:
-    return data.encode(errors="replace") if isinstance(data, str) else bytes(data)
-
-
-def _der(raw: bytes) -> x509.Certificate:
-    return x509.load_der_x509_certificate(raw)
-
-
-def _bad(found: str, cure: str = "") -> BadCertificate:
-    return BadCertificate(
-        "This is not a certificate that can be read",
-        expected="an X.509 certificate in PEM (BEGIN CERTIFICATE) or DER",
-        found=found,
-        cure=cure or "look at the file with: openssl x509 -in FILE -noout -text",
-    )
-
-
-def _without_base64(raw: bytes) -> bytes:
-    """ARM sends a certificate as base64 of its PEM or DER; unwrap that one layer."""
-    if _ARMOUR.search(raw) or raw[:1] == b"\x30":
-        return raw
-    try:
-        return base64.b64decode(b"".join(raw.split()), validate=True)
-    except binascii.Error:
-        return raw
-
-
-def _what_is(raw: bytes) -> str:
-    if not raw.strip():
-        return "nothing"
-    armour = _ARMOUR.search(raw)
-    if armour is None:
-        return f"{len(raw)} bytes that are neither PEM nor DER"
-    kind = armour[1].decode()
-    if kind == "CERTIFICATE":
-        return "a PEM block BEGIN CERTIFICATE whose content is damaged"
-    return f"a PEM block BEGIN {kind}"
 
 
 def names(certificates: Sequence[x509.Certificate]) -> str:

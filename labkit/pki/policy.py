@@ -6,8 +6,10 @@ Path validation by RFC 5280, built and fuzzed by others. It answers yes, or no i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -22,50 +24,91 @@ from cryptography.x509.verification import (
 
 from labkit.pki import chain
 
+DEEPEST = 8
+"""CAs between the leaf and the anchor, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a chain is judged for: ``name`` is that of the extended key usage (RFC 5280,
+    4.2.1.12), ``words`` says it to people."""
+
+    name: str
+    words: str
+    usage: x509.ObjectIdentifier
+
+    @property
+    def rule(self) -> str:
+        """The name of the check."""
+        return f"it may be used for {self.words}"
+
+    def allows(self, usages: x509.ExtendedKeyUsage) -> bool:
+        """Whether these extended key usages include it. ``anyExtendedKeyUsage`` does not."""
+        return self.usage in usages
+
+
+CLIENT = Purpose("clientAuth", "client authentication", ExtendedKeyUsageOID.CLIENT_AUTH)
+SERVER = Purpose("serverAuth", "server authentication", ExtendedKeyUsageOID.SERVER_AUTH)
+
 
 def verify(
-    presented: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate], at: datetime
+    presented: Sequence[x509.Certificate],
+    anchors: Sequence[x509.Certificate],
+    at: datetime,
+    purpose: Purpose = CLIENT,
 ) -> tuple[list[x509.Certificate], str]:
     """The path that was accepted, leaf to anchor; or no path, and the verifier's own words."""
     if not anchors:
         return [], "there is no trusted CA at all"
-    verifier = (
-        PolicyBuilder()
-        .store(Store(list(anchors)))
-        .time(at.replace(tzinfo=None))
-        .extension_policies(ca_policy=_ca_policy(), ee_policy=_leaf_policy())
-        .build_client_verifier()
-    )
+    verifier = verifying(tuple(anchors), purpose).time(at.replace(tzinfo=None))
     try:
-        return list(verifier.verify(presented[0], list(presented[1:])).chain), ""
+        return verifier.build_client_verifier().verify(presented[0], list(presented[1:])).chain, ""
     except (VerificationError, *chain.UNREADABLE) as error:
         return [], str(error) or type(error).__name__
 
 
-def _leaf_policy() -> ExtensionPolicy:
+@lru_cache(maxsize=64)  # a service asks for the same few anchors again and again
+def verifying(anchors: tuple[x509.Certificate, ...], purpose: Purpose = CLIENT) -> PolicyBuilder:
+    """The rules for a chain to these anchors; only the moment is left to be named.
+
+    A server's chain is judged as a client's: whether it is the right server's, by its name, is
+    not asked.
+    """
+    return (
+        PolicyBuilder()
+        .store(Store(list(anchors)))
+        .max_chain_depth(DEEPEST)
+        .extension_policies(ca_policy=_ca_policy(purpose), ee_policy=_leaf_policy(purpose))
+    )
+
+
+def _leaf_policy(purpose: Purpose) -> ExtensionPolicy:
     """The default is the web's: it wants a SAN. A device has a CN."""
     return (
         ExtensionPolicy.permit_all()
-        .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _allows_client_auth)
+        .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _allowing(purpose))
         .may_be_present(x509.BasicConstraints, Criticality.AGNOSTIC, _is_no_ca)
         .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _may_shake_hands)
     )
 
 
-def _ca_policy() -> ExtensionPolicy:
+def _ca_policy(purpose: Purpose) -> ExtensionPolicy:
     return (
         ExtensionPolicy.permit_all()
         .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)
         .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _may_sign)
-        .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _allows_client_auth)
+        .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _allowing(purpose))
     )
 
 
-def _allows_client_auth(
-    _: Policy, __: x509.Certificate, usage: x509.ExtendedKeyUsage | None
-) -> None:
-    if usage is not None and ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
-        raise ValueError("extended key usage without clientAuth")
+def _allowing(
+    purpose: Purpose,
+) -> Callable[[Policy, x509.Certificate, x509.ExtendedKeyUsage | None], None]:
+    def check(_: Policy, __: x509.Certificate, usages: x509.ExtendedKeyUsage | None) -> None:
+        if usages is not None and not purpose.allows(usages):
+            raise ValueError(f"extended key usage without {purpose.name}")
+
+    return check
 
 
 def _is_no_ca(_: Policy, __: x509.Certificate, constraints: x509.BasicConstraints | None) -> None:

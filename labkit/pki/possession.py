@@ -2,23 +2,36 @@
 
 The verifier hands out a random code; the owner signs a certificate whose CN is that code.
 A certificate is public, so having one proves nothing; signing with its key does.
+
+    verification code ──> CN of a new certificate ──signed with the CA's key──> proof
+
+The code makes the proof fresh: one that was overheard is worth nothing for the next code.
+Texts do not repeat it: it is another at every run.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
+from datetime import UTC, datetime
 
 from cryptography import x509
 
-from labkit.pki import chain, profiles, request
-from labkit.pki.authority import Authority
+from labkit.hsm import Token
+from labkit.pki import chain, checks, request
 from labkit.trace import Check, failed, not_reached, passed
 
 _CODE_BYTES = 24
+_FORM = re.compile(rf"[0-9A-Fa-f]{{{2 * _CODE_BYTES}}}")
 
+CA_VALIDITY = "the uploaded CA is valid by the lab's clock"
 ISSUER = "the verification certificate was issued by the uploaded CA"
 SIGNATURE = "its signature verifies with the uploaded CA's key"
 CODE = "its CN is the verification code"
+VALIDITY = "it is valid by the lab's clock"
+
+_PROOF = "the verification certificate"
+_WHO_SIGNS = "hand the code to whoever holds that key: nobody else can sign for it"
 
 
 def new_code() -> str:
@@ -26,63 +39,132 @@ def new_code() -> str:
     return secrets.token_hex(_CODE_BYTES).upper()
 
 
-def prove(authority: Authority, code: str) -> x509.Certificate:
-    """A verification certificate: CN = ``code``, signed inside the CA's token.
+def answer(token: Token, code: str) -> x509.CertificateSigningRequest:
+    """The request for a verification certificate: CN = ``code``, to be signed with the CA's key.
 
-    Its own key pair lives for this one request and is never stored.
+    Its own key pair is made in ``token`` for this one request, and never stored.
     """
-    with authority.key.token.passing_key("verification") as key:
-        csr = request.make(key, request.name(code))
-    return authority.sign_request(csr, profiles.VERIFICATION)
+    with token.passing_key("verification") as key:
+        return request.make(key, request.name(code))
 
 
-def examine(proof: x509.Certificate, ca: x509.Certificate, code: str) -> tuple[Check, ...]:
-    """Every check that the proof has to pass, in order; the first failure decides."""
-    about = chain.subject(proof)
-    checks = (_issuer(proof, ca, about), _signature(proof, ca, about), _code(proof, code, about))
-    first = next((i for i, check in enumerate(checks) if check.failed), len(checks))
-    later = (not_reached(check.name, about) for check in checks[first + 1 :])
-    return (*checks[: first + 1], *later)
+def examine(
+    proof: x509.Certificate, ca: x509.Certificate, code: str, at: datetime
+) -> tuple[Check, ...]:
+    """Every check that the proof has to pass, in order; the first failure decides.
+
+    ``code`` is the one that is open (empty: none), ``at`` the lab's time.
+    """
+    moment = at.astimezone(UTC).replace(microsecond=0)
+    issuer = _issuer(proof, ca)
+    # Whose key signed it is a question only where it names this CA.
+    signature = _signature(proof, ca) if issuer.passed else not_reached(SIGNATURE, _PROOF)
+    own = (_code(proof, code), _validity(proof, moment))
+    return (_ca_validity(ca, moment), issuer, signature, *own)
 
 
-def _issuer(proof: x509.Certificate, ca: x509.Certificate, about: str) -> Check:
+def _ca_validity(ca: x509.Certificate, at: datetime) -> Check:
+    about = chain.subject(ca)
+    if checks.is_valid(ca, at):
+        return passed(CA_VALIDITY, about, f"valid until {ca.not_valid_after_utc:%Y-%m-%d}")
+    return failed(
+        CA_VALIDITY,
+        about,
+        _why_not_valid(ca, at),
+        "renew the CA, upload its new certificate under another name and prove that one",
+        "or move the lab's clock back, if it was moved for a lesson: lab.clock",
+        source=checks.RFC,
+    )
+
+
+def _validity(proof: x509.Certificate, at: datetime) -> Check:
+    if checks.is_valid(proof, at):
+        return passed(VALIDITY, _PROOF, f"valid until {proof.not_valid_after_utc:%Y-%m-%d}")
+    return failed(
+        VALIDITY,
+        _PROOF,
+        _why_not_valid(proof, at),
+        "sign a new one with the same code: it is needed once only, so a day is long enough",
+        source=checks.RFC,
+    )
+
+
+def _why_not_valid(certificate: x509.Certificate, at: datetime) -> str:
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    fault = f"it expired on {end:%Y-%m-%d}" if at > end else f"not valid before {begin:%Y-%m-%d}"
+    return f"{fault}; the lab's clock says {at:%Y-%m-%d}"
+
+
+def _issuer(proof: x509.Certificate, ca: x509.Certificate) -> Check:
     if proof.issuer == ca.subject:
-        return passed(ISSUER, about, f"its issuer is {chain.subject(ca)}")
+        return passed(ISSUER, _PROOF, f"its issuer is {chain.subject(ca)}")
     return failed(
         ISSUER,
-        about,
-        f"its issuer is {chain.title(proof.issuer)}, the uploaded CA is {chain.subject(ca)}",
+        _PROOF,
+        f"its issuer is {_named(proof.issuer)}, the uploaded CA is {chain.subject(ca)}",
         f"sign the verification certificate with the key of {chain.subject(ca)} itself, "
         "not with a CA above or below it",
+        f"or upload the CA that signed it, {_named(proof.issuer)}, and prove that one",
     )
 
 
-def _signature(proof: x509.Certificate, ca: x509.Certificate, about: str) -> Check:
+def _named(issuer: x509.Name) -> str:
+    return "itself" if is_code(chain.name_cn(issuer)) else chain.title(issuer)
+
+
+def _signature(proof: x509.Certificate, ca: x509.Certificate) -> Check:
+    about = chain.subject(ca)
+    if weakness := checks.weakness(proof, ca):
+        cure = "sign it anew, over SHA-256 or better"
+        return failed(checks.STRENGTH, _PROOF, weakness, cure)
     if chain.signed_by(proof, ca):
-        return passed(SIGNATURE, about, f"the key of {chain.subject(ca)} signed it")
+        return passed(SIGNATURE, _PROOF, f"the key of {about} signed it")
     return failed(
         SIGNATURE,
-        about,
-        f"it names {chain.subject(ca)} as its issuer, but another key signed it",
+        _PROOF,
+        f"it names {about} as its issuer, but another key signed it",
         "sign it with the private key that belongs to the uploaded certificate; "
         "who has only the certificate cannot",
+        _WHO_SIGNS,
     )
 
 
-def _code(proof: x509.Certificate, code: str, about: str) -> Check:
-    found = chain.common_name(proof)
+def describe(proof: x509.Certificate) -> str:
+    """A proof in a few words, without its code."""
+    return f"a certificate that names {_named(proof.issuer)} as its issuer"
+
+
+def is_code(text: str) -> bool:
+    """Whether it has the form of a verification code."""
+    return _FORM.fullmatch(text) is not None
+
+
+def _code(proof: x509.Certificate, code: str) -> Check:
     if not code:
         return failed(
             CODE,
-            about,
+            _PROOF,
             "no verification code is open for this CA",
             "ask for one first, and sign a certificate with just that as its CN",
         )
-    if found.upper() == code.upper():
-        return passed(CODE, about, "the CN is the code that was handed out last")
+    if chain.common_name(proof).upper() == code.upper():
+        return passed(CODE, _PROOF, "the CN is the code that was handed out last")
     return failed(
         CODE,
-        about,
-        f"the CN is {found!r}",
-        "ask for the verification code again and sign a certificate with just that as its CN",
+        _PROOF,
+        _why_not_the_code(proof, code),
+        "sign a certificate with the code that was handed out last as its CN, and nothing else "
+        "in the CN",
     )
+
+
+def _why_not_the_code(proof: x509.Certificate, code: str) -> str:
+    common_name = chain.common_name(proof)
+    if is_code(common_name):
+        return (
+            "its CN is a verification code, but not the one that was handed out last: "
+            "a new code makes every older one, and whatever was signed for it, worthless"
+        )
+    if code.upper() in proof.subject.rfc4514_string().upper():
+        return "the code is in its subject, but is not the whole of its CN"
+    return f"its CN is {common_name!r}" if common_name else "its subject has no CN"

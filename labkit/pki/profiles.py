@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -14,13 +14,17 @@ from labkit.errors import BadRequest
 Extension: TypeAlias = tuple[x509.ExtensionType, bool]
 """An extension and whether it is critical."""
 
+LONGEST = timedelta(days=36525)
+"""A hundred years: no calendar overflows, wherever the lab's clock may be set."""
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One kind of certificate.
 
     ``is_ca`` with ``path_length`` CAs at most below it (None: no limit); ``usage`` the names of
-    the key usage bits, ``purposes`` the extended key usages, ``lifetime`` how long it lasts.
+    the key usage bits, ``purposes`` the extended key usages, ``lifetime`` how long it lasts,
+    ``registers`` whether the CN is a registration ID.
     """
 
     name: str
@@ -29,6 +33,7 @@ class Profile:
     is_ca: bool = False
     path_length: int | None = None
     purposes: tuple[x509.ObjectIdentifier, ...] = ()
+    registers: bool = False
 
     @property
     def extensions(self) -> list[Extension]:
@@ -55,7 +60,33 @@ class Profile:
                 cure="let it sign devices only, or have its own issuer sign the new CA",
             )
         wanted = room - 1 if self.path_length is None else min(self.path_length, room - 1)
-        return Profile(self.name, self.lifetime, self.usage, True, wanted, self.purposes)
+        return self.limited_to(wanted)
+
+    def limited_to(self, path_length: int) -> Profile:
+        """This CA profile with at most ``path_length`` CAs below it (RFC 5280, 4.2.1.9).
+
+        Raises BadRequest for a number below 0, and where the profile is no CA's.
+        """
+        if not self.is_ca or path_length < 0:
+            raise BadRequest(
+                f"A {self.name} certificate cannot have the path length {path_length}",
+                expected="a CA profile, and a path length of 0 or more",
+                found=f"{'a CA' if self.is_ca else 'no CA'}, {path_length}",
+                cure="0 lets a CA sign devices only; 1 allows one CA below it",
+            )
+        return replace(self, path_length=path_length)
+
+    def lasting(self, lifetime: timedelta) -> Profile:
+        """This profile with another lifetime. Raises BadRequest for none, and for more than a
+        hundred years."""
+        if not timedelta() < lifetime <= LONGEST:
+            raise BadRequest(
+                f"No certificate can last {lifetime}",
+                expected=f"more than nothing, and at most {LONGEST.days} days",
+                found=str(lifetime),
+                cure="name a lifetime in that range: timedelta(days=365)",
+            )
+        return replace(self, lifetime=lifetime)
 
 
 def key_usage(*bits: str) -> x509.KeyUsage:
@@ -75,19 +106,26 @@ def key_usage(*bits: str) -> x509.KeyUsage:
 
 
 _CA_USAGE = ("key_cert_sign", "crl_sign", "digital_signature")
+# An RSA key signs too: keyEncipherment would serve TLS 1.2 without forward secrecy only.
+_LEAF_USAGE = ("digital_signature",)
 
+PUBLIC_ROOT = Profile("public root CA", timedelta(days=9131), _CA_USAGE, is_ca=True)
+"""The root of a public CA, twenty-five years; it signs nothing but that CA's issuing tier."""
+ISSUING_CA = Profile("issuing CA", timedelta(days=3650), _CA_USAGE, is_ca=True)
+"""The tier of a public CA that customers meet: its root stays locked away."""
 ROOT_CA = Profile("root CA", timedelta(days=3650), _CA_USAGE, is_ca=True)
 INTERMEDIATE_CA = Profile("intermediate CA", timedelta(days=1825), _CA_USAGE, is_ca=True)
 DEVICE = Profile(
     "device",
     timedelta(days=365),
-    ("digital_signature",),
+    _LEAF_USAGE,
     purposes=(ExtendedKeyUsageOID.CLIENT_AUTH,),
+    registers=True,
 )
 SERVER = Profile(
     "server",
     timedelta(days=90),
-    ("digital_signature",),
+    _LEAF_USAGE,
     purposes=(ExtendedKeyUsageOID.SERVER_AUTH,),
 )
-VERIFICATION = Profile("verification", timedelta(days=1), ("digital_signature",))
+VERIFICATION = Profile("verification", timedelta(days=1), _LEAF_USAGE)

@@ -1,109 +1,144 @@
 """Certificate signing requests (PKCS#10, RFC 2986): made by whoever has the key, checked by
-whoever signs."""
+whoever signs.
+
+A good request says who asks (one common name), with which key (a strong one), and is signed
+with that key by a hash that still protects. What else it asks for is compared with the profile
+that is to be granted; the certificate holds what the profile says and nothing else.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from labkit import ids
 from labkit.errors import BadCertificate, BadRequest
 from labkit.hsm import TokenKey
-from labkit.pki import chain
-from labkit.pki.chain import Readable
+from labkit.pki import chain, forms, profiles
+from labkit.pki.forms import Readable
+from labkit.pki.profiles import Profile
+from labkit.trace import Check, failed, first_failure, not_reached, passed
 
 LONGEST_CN = 64
 """ub-common-name, RFC 5280, appendix A.1."""
 
 _SMALLEST_RSA = 2048
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
+_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+# Upper bounds of RFC 5280, appendix A.1, in characters.
+_LONGEST = {
+    NameOID.COMMON_NAME: LONGEST_CN,
+    NameOID.ORGANIZATION_NAME: 64,
+    NameOID.ORGANIZATIONAL_UNIT_NAME: 64,
+    NameOID.SERIAL_NUMBER: 64,
+    NameOID.TITLE: 64,
+    NameOID.LOCALITY_NAME: 128,
+    NameOID.STATE_OR_PROVINCE_NAME: 128,
+    NameOID.COUNTRY_NAME: 2,
+}
+
+READABLE = "everything in the request can be read"
+KEY = f"its key is EC P-256 or P-384, or RSA of {_SMALLEST_RSA} bits or more"
+HASH = "it is signed over SHA-256, SHA-384 or SHA-512"
+SIGNATURE = "it is signed with the key that it holds"
+RANK = "it asks to be what the profile makes of it, CA or not"
+NAME = f"its subject has one common name, of 1 to {LONGEST_CN} characters that can be printed"
+REGISTRATION = "its common name is a registration ID"
+ORGANIZATION = "its subject names the applicant's organization"
 
 
 def name(common_name: str, organization: str = "") -> x509.Name:
     """A subject of a CN and, before it, the organization where one is given.
 
-    Raises BadRequest for a CN that no certificate can have.
+    Raises BadRequest for a CN or an organization that no certificate can have.
     """
-    if not isinstance(common_name, str):
+    parts = [x509.NameAttribute(NameOID.COMMON_NAME, _fitting(common_name, "a common name"))]
+    if organization:
+        fitting = _fitting(organization, "an organization")
+        parts.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, fitting))
+    return x509.Name(parts)
+
+
+def _fitting(text: str, what: str) -> str:
+    if not isinstance(text, str):
         raise BadRequest(
-            f"{common_name!r} cannot be a common name",
+            f"{text!r} cannot be {what}",
             expected="text",
-            found=f"a value of type {type(common_name).__name__}",
+            found=f"a value of type {type(text).__name__}",
         )
-    octets = len(common_name.encode(errors="replace"))
+    octets = len(text.encode(errors="replace"))
     # The RFC counts characters, the library that encodes them bytes: both must be content.
     if not 0 < octets <= LONGEST_CN:
-        more = f", which are {octets} bytes" if octets != len(common_name) else ""
+        more = f", which are {octets} bytes" if octets != len(text) else ""
         raise BadRequest(
-            f"{common_name!r} cannot be a common name",
-            expected=f"1 to {LONGEST_CN} characters (RFC 5280, ub-common-name), "
+            f"{text!r} cannot be {what}",
+            expected=f"1 to {LONGEST_CN} characters (RFC 5280, appendix A.1), "
             "where one outside of ASCII counts as 2 to 4",
-            found=f"{len(common_name)} characters{more}",
+            found=f"{len(text)} characters{more}",
             cure="choose a shorter name" if octets else "choose a name",
         )
-    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)] if organization else []
-    return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    if not text.isprintable():
+        raise BadRequest(
+            f"{text!r} cannot be {what}",
+            expected="characters that can be printed",
+            found="a line break, a control character or half of a character",
+            cure="choose a name in plain text",
+        )
+    return text
 
 
-def make(key: TokenKey, subject: x509.Name) -> x509.CertificateSigningRequest:
-    """A request for ``subject``, signed with ``key``: the proof that its asker holds the key."""
+def make(
+    key: TokenKey | ec.EllipticCurvePrivateKey, subject: x509.Name, wanted: Profile | None = None
+) -> x509.CertificateSigningRequest:
+    """A request for ``subject``, signed with ``key``: the proof that its asker holds the key.
+
+    With ``wanted`` it also asks for that profile's extensions (PKCS#9, extensionRequest), as
+    those who sign for strangers like to see.
+    """
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    for extension, critical in wanted.extensions if wanted else ():
+        builder = builder.add_extension(extension, critical=critical)
     return builder.sign(key, digest_for(key.public_key()))
 
 
 def read(data: x509.CertificateSigningRequest | Readable) -> x509.CertificateSigningRequest:
-    """The request in PEM or DER, or in a file of either. Raises BadCertificate."""
+    """The request in PEM, DER or base64, or in a file of these. Raises BadCertificate, which
+    says what the bytes are."""
     if isinstance(data, x509.CertificateSigningRequest):
-        return _readable(data)
-    if isinstance(data, Path):
-        raw = _bytes_of(data)
-    elif isinstance(data, str | bytes | bytearray | memoryview):
-        raw = data.encode(errors="replace") if isinstance(data, str) else bytes(data)
-    else:
-        raise _no_request(f"a value of type {type(data).__name__}")
-    if b"PRIVATE KEY-----" in raw:
-        raise _no_request("a private key, which was not kept", "hand over the request alone")
+        return _sound(data)
+    document = forms.open_document(data, wanted=forms.REQUEST)
+    found = [block for block in document.blocks if block.kind is forms.REQUEST]
+    if len(found) != 1:
+        raise document.unfit(f"{len(found)} requests in one file" if found else "")
     try:
-        armoured = b"-----BEGIN" in raw
-        return _readable(x509.load_pem_x509_csr(raw) if armoured else x509.load_der_x509_csr(raw))
-    except ValueError as error:
-        raise _no_request(_kind(raw)) from error
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(chain.LARGEST)
-    except OSError as error:
-        raise _no_request(f"{path}: {error.strerror}", "name a file that can be read") from error
-
-
-def _readable(request: x509.CertificateSigningRequest) -> x509.CertificateSigningRequest:
-    """Parts are parsed when they are asked for: all that a signer asks for is asked for here."""
-    try:
-        _ = request.subject, request.extensions, request.signature_hash_algorithm
-        request.public_key()
+        return _sound(x509.load_der_x509_csr(found[0].der))
     except chain.UNREADABLE as error:
-        raise _no_request(f"a request that breaks the standard: {error}") from error
+        raise document.unfit() from error
+
+
+def _sound(request: x509.CertificateSigningRequest) -> x509.CertificateSigningRequest:
+    if problem := fault(request):
+        raise BadCertificate(
+            "This certificate signing request breaks the standard",
+            expected=READABLE,
+            found=problem,
+            cure="make it anew: openssl req -new -key KEY -out REQUEST.pem",
+        )
     return request
 
 
-def _kind(raw: bytes) -> str:
-    if b"-----BEGIN CERTIFICATE-----" in raw:
-        return "a certificate: that is what comes back for a request"
-    return f"{len(raw)} bytes that are none" if raw.strip() else "nothing"
-
-
-def _no_request(found: str, cure: str = "") -> BadCertificate:
-    return BadCertificate(
-        "This is not a certificate signing request that can be read",
-        expected="a PKCS#10 request in PEM (BEGIN CERTIFICATE REQUEST) or DER; a file as a Path",
-        found=found,
-        cure=cure or "look at the file with: openssl req -in FILE -noout -text",
-    )
+def fault(request: x509.CertificateSigningRequest) -> str:
+    """What cannot be read in it, in the reader's words; empty for a sound one."""
+    try:
+        _parts(request)
+    except chain.UNREADABLE as error:
+        return str(error) or type(error).__name__
+    return ""
 
 
 def digest_for(public_key: object) -> hashes.SHA256 | hashes.SHA384:
@@ -112,26 +147,224 @@ def digest_for(public_key: object) -> hashes.SHA256 | hashes.SHA384:
     return hashes.SHA384() if big else hashes.SHA256()
 
 
-def check(request: x509.CertificateSigningRequest) -> None:
-    """Raises BadRequest unless the request is signed by its own key, and that is strong enough."""
-    subject = request.subject.rfc4514_string()
-    if not request.is_signature_valid:
+def examine(
+    request: x509.CertificateSigningRequest,
+    profile: Profile = profiles.DEVICE,
+    *,
+    organization: str = "",
+) -> tuple[Check, ...]:
+    """Every check of a request for a certificate of ``profile``, in order, each with its cures.
+
+    All are made, whatever the first says, but for those that an earlier one makes pointless.
+    ``organization`` is what the signer knows of the applicant; empty where they do not ask.
+    """
+    return tuple(_checks(request, profile, organization))
+
+
+def check(
+    request: x509.CertificateSigningRequest,
+    profile: Profile = profiles.DEVICE,
+    *,
+    organization: str = "",
+) -> None:
+    """Raises BadRequest with the first failure of :func:`examine`."""
+    wrong = first_failure(_checks(request, profile, organization))
+    if wrong is not None:
         raise BadRequest(
-            f"The request for {subject} is not signed by the key that it holds",
-            expected="a signature by the private key that belongs to the request's public key",
-            found="a signature that does not verify",
-            cure="make the request again on the device that has the key",
+            f"No {profile.name} certificate is issued on the request for {wrong.about}",
+            expected=wrong.name,
+            found=wrong.why,
+            cure=" Or: ".join(wrong.cures),
         )
-    key = request.public_key()
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= _SMALLEST_RSA:
+
+
+def _checks(
+    request: x509.CertificateSigningRequest, profile: Profile, organization: str
+) -> Iterator[Check]:
+    try:
+        subject, key, digest = _parts(request)
+    except chain.UNREADABLE as error:
+        yield from _unreadable(str(error) or type(error).__name__)
         return
-    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES):
-        return
-    raise BadRequest(
-        f"The request for {subject} asks for a key that this lab does not sign",
-        expected=f"EC P-256 or P-384, or RSA of {_SMALLEST_RSA} bits or more",
-        found=describe_key(key),
-        cure="make a new key pair and a new request",
+    about = chain.title(subject)
+    yield passed(READABLE, about, "subject, key, extensions and signature are well formed")
+    yield _key(key, about)
+    yield (hashed := _hash(digest, about))
+    # The library verifies no SHA-1 and no unknown key: its "no" would be untrue of the signature.
+    pointless = hashed.failed or isinstance(key, str)
+    yield not_reached(SIGNATURE, about) if pointless else _signature(request, about)
+    yield _rank(request, profile, about)
+    yield _name(subject, about)
+    if profile.registers:
+        yield _registration(chain.name_cn(subject), about)
+    if organization:
+        yield _organization(subject, organization, about)
+
+
+def _parts(
+    request: x509.CertificateSigningRequest,
+) -> tuple[x509.Name, object, hashes.HashAlgorithm | str]:
+    """Subject, key and hash. Parts are parsed when they are asked for: all that a signer asks for
+    is asked for here.
+
+    What is merely unknown is told in the library's words, for it breaks no standard. The hash is
+    empty where the key's kind settles it.
+    """
+    subject, _ = request.subject, request.extensions
+    key: object
+    digest: hashes.HashAlgorithm | str
+    try:
+        key = request.public_key()
+    except UnsupportedAlgorithm as error:
+        key = str(error)
+    try:
+        digest = request.signature_hash_algorithm or ""
+    except UnsupportedAlgorithm as error:
+        digest = str(error)
+    return subject, key, digest
+
+
+def _unreadable(problem: str) -> Iterator[Check]:
+    about, cure = "(a request that cannot be read)", "make the request anew"
+    yield failed(READABLE, about, problem, cure, source="RFC 2986, section 4")
+    for rule in (KEY, HASH, SIGNATURE, RANK, NAME):
+        yield not_reached(rule, about)
+
+
+def _key(key: object, about: str) -> Check:
+    strong = isinstance(key, rsa.RSAPublicKey) and key.key_size >= _SMALLEST_RSA
+    known = isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES)
+    if strong or known:
+        return passed(KEY, about, f"it is {describe_key(key)}")
+    found = key if isinstance(key, str) else describe_key(key)
+    return failed(
+        KEY,
+        about,
+        f"{found}: a key that this lab does not sign",
+        "make a new key pair and a new request: openssl req -new -newkey ec "
+        "-pkeyopt ec_paramgen_curve:P-256",
+        source="NIST SP 800-57 part 1, section 5.6",
+    )
+
+
+def _hash(digest: hashes.HashAlgorithm | str, about: str) -> Check:
+    if not digest:
+        return passed(HASH, about, "a key of its kind settles the hash by itself")
+    found = digest if isinstance(digest, str) else digest.name.upper()
+    if isinstance(digest, _HASHES):
+        return passed(HASH, about, f"it is signed over {found}")
+    return failed(
+        HASH,
+        about,
+        f"it is signed over {found}, which is broken or unknown here",
+        "sign the request anew: openssl req -new -sha256",
+        source="RFC 6151; RFC 6194",
+    )
+
+
+def _signature(request: x509.CertificateSigningRequest, about: str) -> Check:
+    if _verifies(request):
+        return passed(SIGNATURE, about, "the signature verifies: its asker holds the private key")
+    return failed(
+        SIGNATURE,
+        about,
+        "it is not signed by the key that it holds, or was altered since",
+        "make the request again on the device that has the key",
+        source="RFC 2986, section 3",
+    )
+
+
+def _verifies(request: x509.CertificateSigningRequest) -> bool:
+    try:
+        return request.is_signature_valid
+    except chain.UNREADABLE:
+        return False
+
+
+def _rank(request: x509.CertificateSigningRequest, profile: Profile, about: str) -> Check:
+    asked = _asked(request)
+    if profile.is_ca and asked == "CA:FALSE":
+        return failed(
+            RANK,
+            about,
+            f"it asks for CA:FALSE in its basic constraints, and a {profile.name} is a CA",
+            "ask with CA:TRUE, or leave the basic constraints out of the request",
+            source="RFC 5280, section 4.2.1.9",
+        )
+    if profile.is_ca or asked in ("", "CA:FALSE"):
+        return passed(RANK, about, f"it asks for {asked}" if asked else "it leaves it to the CA")
+    return failed(
+        RANK,
+        about,
+        f"it asks to be a CA, with {asked}; what is to be issued is a {profile.name} certificate",
+        "make the request again without that: see req_extensions in openssl's configuration",
+        "have a CA signed as one, by the custodian who is to own it",
+        source="RFC 5280, section 4.2.1.9",
+    )
+
+
+def _asked(request: x509.CertificateSigningRequest) -> str:
+    """What it asks to be: CA:TRUE, keyCertSign (which only a CA may have), CA:FALSE, or nothing."""
+    wanted = {type(extension.value): extension.value for extension in request.extensions}
+    constraints, usage = wanted.get(x509.BasicConstraints), wanted.get(x509.KeyUsage)
+    if isinstance(constraints, x509.BasicConstraints) and constraints.ca:
+        return "CA:TRUE"
+    if isinstance(usage, x509.KeyUsage) and usage.key_cert_sign:
+        return "keyCertSign"
+    return "CA:FALSE" if constraints else ""
+
+
+def _name(subject: x509.Name, about: str) -> Check:
+    problem = _misnamed(subject)
+    if not problem:
+        return passed(NAME, about, f"the subject is {subject.rfc4514_string()}")
+    return failed(
+        NAME,
+        about,
+        problem,
+        'name it in the request: openssl req -new -subj "/CN=smart-x-widget-001"',
+        source="RFC 5280, section 4.1.2.6 and appendix A.1",
+    )
+
+
+def _misnamed(subject: x509.Name) -> str:
+    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if len(names) != 1:
+        return f"the subject has {len(names) or 'no'} common names"
+    for part in subject:
+        text, longest = part.value, _LONGEST.get(part.oid)
+        label = part.rfc4514_attribute_name
+        if not text:
+            return f"{label} is empty"
+        if longest and len(text) > longest:
+            return f"{label} has {len(text)} characters, of {longest} at most"
+        if isinstance(text, str) and not text.isprintable():
+            return f"{label} has characters that cannot be printed: {text!r}"
+    return ""
+
+
+def _registration(common_name: str, about: str) -> Check:
+    if ids.is_valid(common_name):
+        return passed(REGISTRATION, about, f"{common_name!r} can be one")
+    return failed(
+        REGISTRATION,
+        about,
+        f"{common_name!r} is no registration ID: that is {ids.RULE}",
+        "make a new request whose CN is the device's registration ID",
+    )
+
+
+def _organization(subject: x509.Name, wanted: str, about: str) -> Check:
+    found = [str(o.value) for o in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    if found == [wanted]:
+        return passed(ORGANIZATION, about, f"O={wanted}")
+    told = " and ".join(f"O={each}" for each in found) or "no organization"
+    return failed(
+        ORGANIZATION,
+        about,
+        f"the subject names {told}; the applicant is {wanted}",
+        f"make a new request for /O={wanted}/CN=..., or have {wanted} apply for what it names",
+        source="RFC 5280, section 4.1.2.4",
     )
 
 

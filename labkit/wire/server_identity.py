@@ -20,7 +20,7 @@ from labkit.clock import Clock
 from labkit.errors import BadCertificate
 from labkit.files import write_whole
 from labkit.hsm import TokenKey, TokenStore
-from labkit.pki import chain, profiles, request
+from labkit.pki import chain, profiles, reading, request
 from labkit.pki.authority import Authority, self_sign
 from labkit.wire.tls import server_context
 
@@ -63,7 +63,7 @@ class ServerIdentity:
     def _stored(self) -> list[x509.Certificate]:
         """Issuing CA and root; empty where they were never written whole."""
         try:
-            return [chain.read_certificate(file) for file in (self._issuing_file, self.root_file)]
+            return [reading.read_certificate(file) for file in (self._issuing_file, self.root_file)]
         except BadCertificate:
             return []
 

@@ -374,21 +374,21 @@ def issuer_for_servers_only() -> Case:
     return fails(chain_of(device("widget", low), low, to=ROOT), verdict.PURPOSE)
 
 
-# ---- what our own walk does not know: the verifier's words are the last check
+# ---- extensions
 
 
 @case
 def unknown_critical_extension() -> Case:
     """widget with a critical extension that nobody knows"""
     made = chain_of(device("widget", ROOT, unknown_critical=True), to=ROOT)
-    return fails(made, verdict.VERIFIER)
+    return fails(made, verdict.CRITICAL)
 
 
 @case
 def unknown_critical_extension_in_a_ca() -> Case:
     """widget ← Low with a critical extension that nobody knows ← [Root]"""
     low = ca("Low", ROOT, unknown_critical=True)
-    return fails(chain_of(device("widget", low), low, to=ROOT), verdict.VERIFIER)
+    return fails(chain_of(device("widget", low), low, to=ROOT), verdict.CRITICAL)
 
 
 # ---- several ways up: one good way is enough, and the explanation has to take it

@@ -16,8 +16,8 @@ from labkit.cloud.store import Base, new_etag
 from labkit.database import Database
 from labkit.errors import Conflict, LabError, NotFound
 from labkit.events import Events
-from labkit.pki import chain
-from labkit.pki.chain import Readable
+from labkit.pki import chain, reading
+from labkit.pki.forms import Readable
 
 _NOT_A_CA = "name the CA that signed the devices; one device alone wants an individual enrollment"
 
@@ -58,7 +58,7 @@ class EnrollmentGroups:
         The same group again is harmless. Raises Conflict where the ID or the certificate
         belongs to another entry, BadCertificate where ``signing`` is no CA certificate.
         """
-        certificate = chain.read_ca(signing, cure=_NOT_A_CA)
+        certificate = reading.read_ca(signing, cure=_NOT_A_CA)
         _check_id(group_id)
         existing = self._find(group_id)
         if existing is not None:
