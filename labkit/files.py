@@ -7,16 +7,18 @@ import tempfile
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Replaces the file in one step (mode 0600); on disk, name and all, when this returns.
+
+    Text is written in UTF-8.
 
     Two processes may write the same file at once: each fills a file of its own, and the later
     one wins whole.
     """
     descriptor, part = tempfile.mkstemp(".part", f"{path.name}.", path.parent)
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from labkit.errors import NotFound, ServiceRefusal
 from labkit.events import Event, Events
 from labkit.progress import Progress
 from labkit.wire.ports import Ports
-from labkit.work import Work
+from labkit.work import Stage, Work
 from labkit.workspace import Workspace, locate
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from labkit.graph import Picture
     from labkit.rooms import Rooms
     from labkit.supplychain import Custodian, SupplyChain
+    from labkit.supplychain.accountability import Accountability
+    from labkit.supplychain.public_ca import PublicCA
+    from labkit.ui.bar import Bars
     from labkit.ui.view import ChainView
 
 _open: dict[Path, Lab] = {}
@@ -55,6 +59,7 @@ class Lab:
         self._workspace, self._say = workspace, say
         self._opener = threading.current_thread()
         self._inside: Rooms | None = None
+        self._bars: Bars | None = None
         try:
             self._enter(ports, hubs, clock)
         except BaseException:
@@ -69,7 +74,7 @@ class Lab:
             self.clock.set(parse_moment(clock))
         self.events = Events(self.clock)
         self.events.listen(self._tell)
-        self.work = Work()
+        self.work = Work(self._show_work)
         self._inside = Rooms(self.path, self.clock, self.events, self.work, ports, hubs)
         self.cloud: Cloud = self._inside.cloud
         self.server, self.listener = self._inside.server, self._inside.listener
@@ -142,6 +147,18 @@ class Lab:
         Raises NotFound.
         """
         return self._supply_chain.issued_chain(device)
+
+    def public_ca(self, name: str = "Example Trust Services") -> PublicCA[Device]:
+        """A stand-in for a company that sells CA certificates: made when first named."""
+        from labkit.supplychain.public_ca import PublicCA
+
+        return PublicCA(name, self._supply_chain)
+
+    def ledger(self) -> Accountability[Device]:
+        """Who signed whom, and who holds which private key: what the supply chain has on record."""
+        from labkit.supplychain.accountability import Accountability
+
+        return Accountability(self._supply_chain)
 
     # ---- the cloud
 
@@ -231,6 +248,16 @@ class Lab:
         return (
             f"<Lab {self.path.name!r}: {counted(len(self._supply_chain.device_names()), 'device')}>"
         )
+
+    def _show_work(self, stage: Stage) -> None:
+        """A bar below the cell, in a notebook; elsewhere nobody waits to see one."""
+        if "IPython" not in sys.modules:
+            return
+        if self._bars is None:
+            from labkit.ui.bar import Bars
+
+            self._bars = Bars()
+        self._bars(stage)
 
     def _tell(self, event: Event) -> None:
         """Twice is harmless, and is said: a trainee who runs a cell again learns what it found.

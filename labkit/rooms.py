@@ -19,6 +19,7 @@ from labkit.hsm import TokenStore
 from labkit.pki.identity import Identity
 from labkit.supplychain import SupplyChain
 from labkit.supplychain.ledger import Ledger
+from labkit.supplychain.records import Records
 from labkit.wire.listener import Listener
 from labkit.wire.ports import Ports
 from labkit.wire.server_identity import TOKEN, ServerIdentity
@@ -53,6 +54,8 @@ class Rooms:
         self._leave.callback(self.tokens.close)
         ledger = Ledger(self._path / "supply-chain.db")
         self._leave.callback(ledger.close)
+        records = Records(self._path / "supply-chain.db")
+        self._leave.callback(records.close)
         self.cloud = Cloud(self._path / "cloud.db", clock, self._events)
         self._leave.callback(self.cloud.close)
         for name in hubs:
@@ -66,6 +69,7 @@ class Rooms:
         self.supply_chain: SupplyChain[Device] = SupplyChain(
             self.tokens,
             ledger,
+            records,
             clock,
             self._events,
             self._work,

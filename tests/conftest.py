@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from stories import Story, enrolled, found_again, open_lab
 
 from labkit import Lab
+
+settings.register_profile("soak", max_examples=1000, deadline=None)  # ./lab soak
 
 
 @pytest.fixture(scope="session")

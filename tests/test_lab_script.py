@@ -120,11 +120,13 @@ def test_shellcheck_finds_nothing() -> None:
 def test_help_names_every_command(tree: Tree, arguments: list[str]) -> None:
     result = tree.lab(*arguments)
     assert result.returncode == 0
-    for command in ("start", "setup", "run", "test", "bench"):
+    for command in ("start", "setup", "run", "test", "bench", "soak"):
         assert re.search(rf"^  {command}\b", result.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("arguments", [["strat"], ["run"]])
+@pytest.mark.parametrize(
+    "arguments", [["strat"], ["run"], ["soak", "--kills"], ["soak", "--kills", "x"], ["soak", "2"]]
+)
 def test_what_it_does_not_understand_is_usage_and_exit_2(tree: Tree, arguments: list[str]) -> None:
     result = tree.lab(*arguments)
     assert result.returncode == 2

@@ -173,16 +173,16 @@ def test_an_empty_mark_locks_nobody_out(tmp_path: Path) -> None:
     again.close()
     assert not again.is_new
     assert (tmp_path / "lab" / "kept").exists()
-    assert (tmp_path / "lab" / MARK).read_text() == "1\n"
+    assert (tmp_path / "lab" / MARK).read_text() == "2\n"
 
 
 def test_a_mark_of_another_layout_is_refused_and_left(tmp_path: Path) -> None:
     Workspace(tmp_path / "lab").close()
-    (tmp_path / "lab" / MARK).write_text("2\n")
+    (tmp_path / "lab" / MARK).write_text("1\n")
     for fresh in (False, True):
-        with refused(WorkspaceError, "another version", "layout '2'"):
+        with refused(WorkspaceError, "another version", "layout '1'"):
             Workspace(tmp_path / "lab", fresh=fresh)
-    assert (tmp_path / "lab" / MARK).read_text() == "2\n"
+    assert (tmp_path / "lab" / MARK).read_text() == "1\n"
 
 
 def test_a_start_that_was_cut_off_before_the_mark_goes_on(tmp_path: Path) -> None:

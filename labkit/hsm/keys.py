@@ -6,6 +6,7 @@ ask for the type. Everything that would need the private number raises: it is no
 
 from __future__ import annotations
 
+import hashlib
 import math
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_ds
 from pkcs11 import MGF, Attribute, KeyType, Mechanism
 from pkcs11.util.ec import encode_named_curve_parameters
 
+from labkit.errors import TokenError
 from labkit.hsm.library import LOCK
 
 if TYPE_CHECKING:
@@ -38,6 +40,26 @@ class Algorithm(Enum):
     @property
     def bits(self) -> int:
         return int(self.value.split("-")[1])
+
+    @classmethod
+    def named(cls, name: Algorithm | str) -> Algorithm:
+        """The algorithm that a person calls ``name``. Raises TokenError for one unknown here."""
+        if isinstance(name, Algorithm):
+            return name
+        known = {algorithm.value: algorithm for algorithm in cls}
+        if not isinstance(name, str) or name not in known:
+            raise TokenError(
+                f"{name!r} is no key type of this lab",
+                expected=" or ".join(known),
+                cure="choose one of these",
+            )
+        return known[name]
+
+    @classmethod
+    def of(cls, public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> Algorithm:
+        """The algorithm of a key that one of the lab's tokens made."""
+        kind = "P" if isinstance(public_key, ec.EllipticCurvePublicKey) else "RSA"
+        return cls(f"{kind}-{public_key.key_size}")
 
 
 _CURVES: dict[bytes, ec.EllipticCurve] = {
@@ -174,9 +196,9 @@ def _hash_of(algorithm: Any) -> hashes.HashAlgorithm:
 def _digest(data: Any, algorithm: Any) -> bytes:
     if isinstance(algorithm, Prehashed):
         return bytes(data)
-    digest = hashes.Hash(algorithm)
-    digest.update(data)
-    return digest.finalize()
+    # Not by cryptography: its own OpenSSL pushes the token's code out of the caches, which costs
+    # more than the hash itself. hashlib has the system's, as SoftHSM does.
+    return hashlib.new(algorithm.name, data).digest()
 
 
 def _ec_public_key(public: Any) -> ec.EllipticCurvePublicKey:

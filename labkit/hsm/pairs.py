@@ -27,15 +27,18 @@ _ID_BYTES = 8
 _HALVES = (ObjectClass.PUBLIC_KEY, ObjectClass.PRIVATE_KEY)
 
 
-def generate(session: Any, label: str, algorithm: Algorithm, *, keep: bool) -> tuple[Any, Any]:
+def generate(
+    session: Any, label: str, algorithm: Algorithm, *, keep: bool, extractable: bool = False
+) -> tuple[Any, Any]:
     """A new pair, public half first: sensitive, never extractable, for signing only.
 
-    ``keep`` stores it in the token; otherwise it ends with the session.
+    ``keep`` stores it in the token; otherwise it ends with the session. ``extractable`` is for
+    the lesson on keys that are carried: see :mod:`labkit.hsm.transport`.
     """
     common = {"store": keep, "label": label, "id": secrets.token_bytes(_ID_BYTES)}
     private = {
         Attribute.SENSITIVE: True,
-        Attribute.EXTRACTABLE: False,
+        Attribute.EXTRACTABLE: extractable,
         Attribute.SIGN: True,
         Attribute.DECRYPT: False,
         Attribute.UNWRAP: False,
@@ -69,21 +72,27 @@ def stored(session: Any, half: ObjectClass, label: str) -> list[Any]:
 
 
 def sweep(session: Any, label: str) -> None:
-    """Destroys what a cut-off generation left: halves of this label, and halves that had not
-    even got their label and ID."""
+    """Destroys what a cut-off generation left: halves of this label that make no pair."""
     for half in _HALVES:
-        for leftover in (*stored(session, half, label), *_nameless(session, half)):
+        for leftover in stored(session, half, label):
+            leftover.destroy()
+
+
+def sweep_unnamed(session: Any) -> None:
+    """Destroys halves whose generation was cut off before they had got their label and ID.
+
+    For a token that was just opened: nobody makes a key in it yet.
+    """
+    for half in _HALVES:
+        # To be listed gives a half what it lacks, empty: only then does a search find it so.
+        _find(session, CLASS=half)
+        for leftover in _find(session, CLASS=half, LABEL="", ID=b""):
             leftover.destroy()
 
 
 def _publics(session: Any, private: Any) -> list[Any]:
     identifier = private[Attribute.ID]
     return _find(session, CLASS=ObjectClass.PUBLIC_KEY, ID=identifier, TOKEN=True)
-
-
-def _nameless(session: Any, half: ObjectClass) -> list[Any]:
-    """Such a file does not even say yet that it is stored in the token."""
-    return _find(session, CLASS=half, LABEL="", ID=b"")
 
 
 def _find(session: Any, **wanted: Any) -> list[Any]:

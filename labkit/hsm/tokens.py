@@ -18,7 +18,7 @@ from pkcs11.exceptions import PKCS11Error
 
 from labkit.errors import Conflict, NotFound, TokenError
 from labkit.files import write_whole
-from labkit.hsm import cryptoki, library, pairs
+from labkit.hsm import cryptoki, library, pairs, repair
 from labkit.hsm.keys import Algorithm, TokenKey, wrap
 from labkit.hsm.library import LOCK
 
@@ -36,8 +36,10 @@ class TokenStore:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (directory / "tokens").mkdir(mode=0o700, exist_ok=True)
-        self._directory = directory
+        self._directory, self._copies = directory, directory / "token-copies"
+        self._files = directory / "tokens"
+        self._files.mkdir(mode=0o700, exist_ok=True)
+        repair.mend(self._files, self._copies)
         self._pins = _PinBook(directory / "pins.json")
         self._open: dict[str, Token] = {}
         self.configuration = self._configure()
@@ -52,7 +54,7 @@ class TokenStore:
         path = self._directory / "softhsm2.conf"
         write_whole(
             path,
-            f"directories.tokendir = {_plain_path(self._directory / 'tokens')}\n"
+            f"directories.tokendir = {_plain_path(self._files)}\n"
             "objectstore.backend = file\n"
             "objectstore.umask = 0077\n"
             "log.level = ERROR\n"
@@ -128,10 +130,12 @@ class TokenStore:
         return blank, tokens
 
     def _log_in(self, label: str, pins: dict[str, str]) -> Token:
+        repair.keep(self._files, self._copies, self._tokens[label].serial.decode())
         try:
             session = self._tokens[label].open(rw=True, user_pin=pins["user"])
         except PKCS11Error as error:
             raise self._locked(label, type(error).__name__) from error
+        pairs.sweep_unnamed(session)
         return Token(label, pins["user"], session)
 
     def _locked(self, label: str, found: str) -> TokenError:
@@ -180,12 +184,23 @@ class Token:
                 private.destroy()
                 public.destroy()
 
-    def ensure_key(self, label: str) -> TokenKey:
+    def ensure_key(self, label: str, algorithm: Algorithm = Algorithm.P256) -> TokenKey:
         """The key of this label, made when there is none: so a step that a crash cut off after
         its key was born goes on with that key. One that was cut off while it was born is made
-        anew: nothing can have been signed with it."""
+        anew: nothing can have been signed with it. Raises Conflict where the key that is there
+        is of another algorithm."""
         with LOCK:
-            return self.key(label) if self.has_key(label) else self.generate_key(label)
+            if not self.has_key(label):
+                return self.generate_key(label, algorithm)
+            key = self.key(label)
+            if (found := Algorithm.of(key.public_key())) is not algorithm:
+                raise Conflict(
+                    f"Token {self.label!r} has a key {label!r} already",
+                    expected=f"a key for {algorithm.value}",
+                    found=f"one for {found.value}",
+                    cure="ask for the algorithm that it has, or choose another name",
+                )
+            return key
 
     def key(self, label: str) -> TokenKey:
         """The key of this label. Raises NotFound, or TokenError where only half of it is there."""

@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from labkit import ids
 from labkit.clock import Clock
 from labkit.errors import Conflict, LabError, NotFound
 from labkit.events import Events
-from labkit.hsm import Token, TokenKey, TokenStore
+from labkit.hsm import Algorithm, Token, TokenKey, TokenStore
 from labkit.hsm.tokens import LONGEST_LABEL
+from labkit.pki import chain
 from labkit.pki.identity import Identity
-from labkit.supplychain.ledger import DeviceRow, Ledger, issued, stored
+from labkit.supplychain.issuing import drawn, signed
+from labkit.supplychain.ledger import DeviceRow, Ledger, stored
+from labkit.supplychain.records import InjectionRow, PregeneratedRow, Records
 from labkit.work import Work
 
-DeviceT = TypeVar("DeviceT")
 
-_KEY = "identity"
+class Product(Protocol):
+    """All that the supply chain knows of a device: it has a name, and holds certificates."""
+
+    name: str
+
+    @property
+    def chain(self) -> list[x509.Certificate]:
+        """What it holds now, its own certificate first."""
+
+    def install_chain(self, certificates: Sequence[x509.Certificate]) -> None:
+        """Replaces what it holds."""
+
+
+DeviceT = TypeVar("DeviceT", bound=Product)
+
+IDENTITY = "identity"
+"""The label of a device's key in its own token."""
 
 
 class SupplyChain(Generic[DeviceT]):
@@ -33,6 +52,7 @@ class SupplyChain(Generic[DeviceT]):
         self,
         tokens: TokenStore,
         ledger: Ledger,
+        records: Records,
         clock: Clock,
         events: Events,
         work: Work,
@@ -40,7 +60,7 @@ class SupplyChain(Generic[DeviceT]):
         reserved: frozenset[str] = frozenset(),
     ) -> None:
         self.tokens, self.ledger, self.clock, self.events = tokens, ledger, clock, events
-        self.work = work
+        self.records, self.work = records, work
         self._assemble, self._reserved = assemble, reserved
         self._devices: dict[str, DeviceT] = {}
 
@@ -53,8 +73,8 @@ class SupplyChain(Generic[DeviceT]):
         self.ledger.add_custodian(name)
         return token
 
-    def device_key(self, name: str) -> TokenKey:
-        """The key of a device, born in the device's own token when it is first asked for."""
+    def check_device_name(self, name: str) -> None:
+        """Raises LabError for what is no name for a device."""
         if not ids.is_valid(name):
             raise LabError(
                 f"{name!r} cannot be a registration ID",
@@ -65,7 +85,33 @@ class SupplyChain(Generic[DeviceT]):
             raise Conflict(f"{name!r} is a custodian", cure="choose another name")
         if name in self._reserved:
             raise Conflict(f"{name!r} is reserved for the services", cure="choose another name")
-        return self.tokens.token(_token_label(name)).ensure_key(_KEY)
+
+    def device_token(self, name: str) -> Token:
+        """The device's own token. Raises LabError for what is no name for a device."""
+        self.check_device_name(name)
+        return self.tokens.token(_token_label(name))
+
+    def device_key(self, name: str, algorithm: Algorithm = Algorithm.P256) -> TokenKey:
+        """The key of a device, born in the device's own token when it is first asked for."""
+        return self.device_token(name).ensure_key(IDENTITY, algorithm)
+
+    def refuse_taken(self, name: str) -> None:
+        """Raises Conflict where a device has this name but for its case, or a key that is being
+        carried to one: DPS compares registration IDs without regard to case."""
+        if other := self.ledger.device_like(name):
+            raise Conflict(
+                f"There is a device {other!r} already",
+                found="it is one of a simulated fleet"
+                if other == name
+                else f"{name!r} differs from it in upper and lower case only",
+                cure="give the second device another name",
+            )
+        if found := self.records.pregenerated(name):
+            raise Conflict(
+                f"There is a device {name!r} already",
+                found=f"its key was made beforehand, in the token of {found.custodian}",
+                cure="carry it into the device: that key's chain is waiting for it",
+            )
 
     def device(self, name: str) -> DeviceT:
         """The device of this name. Raises NotFound."""
@@ -74,8 +120,53 @@ class SupplyChain(Generic[DeviceT]):
         return self._devices[name]
 
     def issued_chain(self, name: str) -> list[x509.Certificate]:
-        """What the factory put into the device: its certificate first, then its issuers."""
-        return list(stored(self._row(name).chain_pem))
+        """What was put into the device: its certificate first, then those of its issuers that
+        whoever touched it put in."""
+        made, later = stored(self._row(name).chain_pem), self.records.injections(name)
+        added = [found for row in later for found in stored(row.certificate_pem)]
+        return self._in_order(made[0], [*made[1:], *added]) if added else list(made)
+
+    def injections(self, name: str) -> list[tuple[str, x509.Certificate]]:
+        """What was put into a device, in that order: the custodian who did, and a certificate."""
+        made = stored(self._row(name).chain_pem)
+        signature = self.ledger.find(made[0].serial_number)
+        carried = self.records.pregenerated(name)
+        maker = carried.installer if carried else signature.custodian if signature else ""
+        later = self.records.injections(name)
+        added = [(row.custodian, found) for row in later for found in stored(row.certificate_pem)]
+        return [*((maker, certificate) for certificate in made), *added]
+
+    def holders(self, row: PregeneratedRow) -> tuple[str, ...]:
+        """The custodians who hold a key that was made beforehand, in the order of the copies."""
+        return tuple(dict.fromkeys((row.custodian, *self.records.holders(row.device))))
+
+    def path(self, leaf: x509.Certificate) -> list[x509.Certificate]:
+        """From a certificate up to its root, over the CAs of this supply chain."""
+        known = [found for row in self.ledger.authorities() for found in stored(row.chain_pem)]
+        return chain.climb(leaf, dict.fromkeys(known))
+
+    def inject(
+        self, device: DeviceT, custodian: str, certificates: Sequence[x509.Certificate]
+    ) -> None:
+        """Puts more certificates into a device, in their places in the chain, and on record."""
+        self.records.save(
+            *(
+                InjectionRow(device.name, chain.thumbprint(one), custodian, chain.to_pem([one]))
+                for one in certificates
+            )
+        )
+        leaf, *others = device.chain
+        device.install_chain(self._in_order(leaf, [*others, *certificates]))
+        text = f"{custodian} put {chain.names(certificates)} into {device.name}"
+        self.events.record("supply chain", "injected", text, name=device.name)
+
+    def _in_order(
+        self, leaf: x509.Certificate, others: Sequence[x509.Certificate]
+    ) -> list[x509.Certificate]:
+        """Issuers in the order of the path; what does not belong to it stays behind them."""
+        above = self.path(leaf)[1:]
+        strangers = [found for found in others if found not in above]
+        return [leaf, *(found for found in above if found in others), *strangers]
 
     def _row(self, name: str) -> DeviceRow:
         row = self.ledger.device(name)
@@ -84,15 +175,21 @@ class SupplyChain(Generic[DeviceT]):
             raise NotFound(f"There is no device {name!r}", found=f"devices: {made}")
         return row
 
-    def record_issued(
+    def self_signed(
         self,
         custodian: str,
         ca: str,
-        certificate: x509.Certificate,
         csr: x509.CertificateSigningRequest,
-    ) -> None:
-        """One signature of a CA, in the ledger for good when this returns."""
-        self.ledger.add_all([issued(f"{custodian}/{ca}", certificate, csr, self.clock.now())])
+        make: Callable[[], x509.Certificate],
+    ) -> x509.Certificate:
+        """A root as ``make`` makes it: in its own ledger for good when this returns."""
+        asked = csr.public_bytes(Encoding.DER)
+
+        def record(made: Sequence[x509.Certificate]) -> None:
+            entries = [signed(root, asked) for root in made]
+            self.ledger.record(custodian, ca, made[0], self.clock.now(), entries)
+
+        return drawn([make], record)[0]
 
     def assembled(self) -> list[DeviceT]:
         """The devices that were asked for since the lab was opened."""
@@ -107,7 +204,9 @@ class SupplyChain(Generic[DeviceT]):
     def _identity(self, row: DeviceRow) -> Identity:
         """Its key must be there: a new one in its place would not fit the certificate."""
         label = _token_label(row.name)
-        return Identity(lambda: self.tokens.token(label).key(_KEY), tuple(stored(row.chain_pem)))
+        return Identity(
+            lambda: self.tokens.token(label).key(IDENTITY), tuple(self.issued_chain(row.name))
+        )
 
 
 def _token_label(name: str) -> str:

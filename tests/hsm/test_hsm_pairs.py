@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +10,7 @@ import pytest
 from complaints import refused
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
+from kills import killed
 from pkcs11 import Attribute, ObjectClass
 
 from labkit.errors import NotFound, TokenError
@@ -139,14 +136,37 @@ def test_halves_of_two_pairs_with_one_id_are_no_key(store: TokenStore, tmp_path:
     assert not again(store, tmp_path).has_key("ca")
 
 
-def test_leftovers_without_a_label_are_not_shown_and_are_swept(store: TokenStore) -> None:
+def test_leftovers_without_a_label_are_not_shown_and_are_swept(
+    store: TokenStore, tmp_path: Path
+) -> None:
     token = store.token("Company-X")
     public, private = pairs.generate(token.session, "", Algorithm.P256, keep=True)
     public.destroy()
     private[Attribute.ID] = b""
     assert token.key_labels == []
+    token = again(store, tmp_path)
     token.generate_key("ca")
     assert halves(token) == (1, 1)
+
+
+CLASS_ONLY = 32
+"""A file's generation takes 8 bytes, the class as its first attribute 24."""
+
+
+@pytest.mark.parametrize("size", [0, 8, CLASS_ONLY])
+def test_an_object_that_is_hardly_begun_is_cleared_away(
+    store: TokenStore, tmp_path: Path, size: int
+) -> None:
+    """Without a label it is no half of any key, and without a class no listing works any more."""
+    store.token("Company-X").generate_key("ca")
+    for path in (tmp_path / "hsm" / "tokens").glob("*/*.object"):
+        if path.name != "token.object":
+            path.write_bytes(path.read_bytes()[:size])
+    token = again(store, tmp_path)
+    assert list(token.session.get_objects()) == []
+    token.generate_key("other")
+    assert halves(token) == (1, 1)
+    assert len(list((tmp_path / "hsm" / "tokens").glob("*/*.object"))) == 3
 
 
 def test_a_sweep_leaves_other_keys_and_passing_keys_alone(store: TokenStore) -> None:
@@ -173,29 +193,18 @@ for number in range(10_000):
 """
 
 
-def killed(place: Path, round_: int, seconds: float) -> int:
-    """Makes keys until SIGKILL; how many were acknowledged."""
-    command = [sys.executable, "-c", MAKE, str(place), str(round_)]
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        return len(process.stdout.read().splitlines())
-
-
 def test_keys_after_kill_9_are_whole_or_made_anew(tmp_path: Path) -> None:
-    chance = random.Random()
-    for round_ in range(4):
-        made = killed(tmp_path / "hsm", round_, chance.uniform(0.02, 0.2))
+    """And nothing else lies in the token: no half without its other half, named or not."""
+    chance, whole = random.Random(), 0
+    for round_ in range(8):
+        made = len(killed(MAKE, chance.uniform(0.02, 0.2), tmp_path / "hsm", round_))
         store = TokenStore(tmp_path / "hsm")
         token = store.token("Company-X")
         try:
             for number in range(made):
                 assert works(token.key(f"key-{round_}-{number}")), "it was acknowledged"
             assert works(token.ensure_key(f"key-{round_}-{made}")), "it was cut off, perhaps"
-            # A half that nobody asks for may lie there until the next key is made: no claim on it.
-            assert token.key_labels.count(f"key-{round_}-{made}") == 1
+            whole += made + 1
+            assert halves(token) == (whole, whole)
         finally:
             store.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import stat
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from complaints import refused
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from foreign_tools import pkcs11_tool, token_labels
+from kills import killed
 
 from labkit.doctor import examine
 from labkit.errors import Conflict, NotFound, SoftHsmMissing, TokenError
@@ -201,6 +204,101 @@ def test_a_token_whose_making_was_cut_off_before_its_pin_is_finished(
     assert again.token("cut off").generate_key("key").label == "key"
     assert again.labels == ["cut off", "first"]
     again.close()
+
+
+def test_a_token_whose_making_was_cut_off_anywhere_is_made_anew(
+    store: TokenStore, tmp_path: Path
+) -> None:
+    """Emptied and written again for each attribute: a stump kept the whole store from opening."""
+    token = store.token("cut off")
+    store.close()
+    (file,) = (tmp_path / "hsm" / "tokens").glob("*/token.object")
+    whole = file.read_bytes()
+    officers_pin = whole.index(bytes.fromhex("000000008000534c"))
+    for size in (0, 8, 40, officers_pin):
+        place = tmp_path / f"cut-{size}"
+        shutil.copytree(tmp_path / "hsm", place)
+        shutil.rmtree(place / "token-copies")
+        (place / file.relative_to(tmp_path / "hsm")).write_bytes(whole[:size])
+        again = TokenStore(place)
+        assert again.labels == []
+        assert again.token("cut off").pin == token.pin
+        again.close()
+
+
+@pytest.mark.parametrize("size", [0, 8, 200])
+def test_a_token_whose_log_in_was_cut_off_keeps_its_keys(
+    store: TokenStore, tmp_path: Path, size: int
+) -> None:
+    """SoftHSM empties a token's file and writes it again, for no more than a log-in."""
+    public = store.token("Company-X").generate_key("ca").public_key()
+    store.close()
+    (file,) = (tmp_path / "hsm" / "tokens").glob("*/token.object")
+    file.write_bytes(file.read_bytes()[:size])
+    again = TokenStore(tmp_path / "hsm")
+    key = again.token("Company-X").key("ca")
+    public.verify(key.sign(b"data", ECDSA), b"data", ECDSA)
+    again.close()
+
+
+@pytest.mark.parametrize("size", [0, 8, 100])
+def test_a_token_that_is_damaged_for_good_is_named(
+    store: TokenStore, tmp_path: Path, size: int
+) -> None:
+    """Made by another tool, so without a copy: SoftHSM fails on it without a word."""
+    store.token("Company-X").generate_key("ca")
+    store.close()
+    shutil.rmtree(tmp_path / "hsm" / "token-copies")
+    (file,) = (tmp_path / "hsm" / "tokens").glob("*/token.object")
+    file.write_bytes(file.read_bytes()[:size])
+    with refused(TokenError, str(file), f"{size} bytes", "move its folder away"):
+        TokenStore(tmp_path / "hsm")
+
+
+def test_a_pin_that_its_owner_changed_is_not_taken_back(store: TokenStore, tmp_path: Path) -> None:
+    """The copy of a token's file is made anew when the file is another."""
+    token = store.token("Company-X")
+    token.generate_key("ca")
+    token.session.set_pin(token.pin, "24682468")
+    store.close()
+    pins = tmp_path / "hsm" / "pins.json"
+    book = json.loads(pins.read_text())
+    book["Company-X"]["user"] = "24682468"
+    pins.write_text(json.dumps(book))
+    opened = TokenStore(tmp_path / "hsm")
+    opened.token("Company-X")
+    opened.close()
+    (file,) = (tmp_path / "hsm" / "tokens").glob("*/token.object")
+    file.write_bytes(b"")
+    again = TokenStore(tmp_path / "hsm")
+    assert again.token("Company-X").key_labels == ["ca"]
+    again.close()
+
+
+MAKE_TOKENS = """
+import sys
+from pathlib import Path
+from labkit.hsm import TokenStore
+store = TokenStore(Path(sys.argv[1]))
+print("ready", flush=True)
+for number in range(10_000):
+    store.token(f"{sys.argv[2]}-{number}").ensure_key("key")
+    print(number, flush=True)
+"""
+
+
+def test_tokens_after_kill_9_are_there_with_their_keys(tmp_path: Path) -> None:
+    """Those that were acknowledged; the one that was cut off can be made."""
+    chance = random.Random()
+    for round_ in range(6):
+        made = len(killed(MAKE_TOKENS, chance.uniform(0.01, 0.2), tmp_path / "hsm", round_))
+        store = TokenStore(tmp_path / "hsm")
+        try:
+            for number in range(made):
+                assert store.token(f"{round_}-{number}").key_labels == ["key"]
+            assert store.token(f"{round_}-{made}").ensure_key("key")
+        finally:
+            store.close()
 
 
 def test_a_lost_pin_is_an_error_that_says_where_it_should_be(

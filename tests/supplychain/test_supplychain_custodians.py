@@ -17,15 +17,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from foreign_tools import openssl_verify, token_labels
 from pkcs11 import ObjectClass
-from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from stories import CA, Story, authority_of, supply_chain
 
 from labkit import Lab
 from labkit.errors import BadCertificate, BadRequest, Conflict, LabError, NotFound, TokenError
 from labkit.hsm import pairs
 from labkit.pki import chain, profiles
-from labkit.supplychain.ledger import IssuedRow, issued
 
 
 def counts(lab: Lab) -> tuple[int, int, int]:
@@ -345,16 +342,17 @@ def test_a_request_from_outside_is_signed_in_every_form(
 def test_what_is_no_request_is_told_so(story: Story, tmp_path: Path) -> None:
     sign = story.technician.sign_device
     for given, word in (
-        (chain.to_pem([story.company.certificate]).encode(), "a certificate: that is what comes"),
-        (b"\x30\x03\x02\x01\x01", "5 bytes that are none"),
+        (chain.to_pem([story.company.certificate]).encode(), "is what comes back for it"),
+        (b"\x30\x03\x02\x01\x01", "DER or BER of something else"),
         (b"", "nothing"),
         ("widget.csr", "as a Path"),
         (tmp_path / "absent.csr", "No such file"),
         (forge.ca("X").certificate, "a value of type Certificate"),
-        (b"-----BEGIN PRIVATE KEY-----\nMC4=\n", "a private key, which was not kept"),
     ):
         with refused(BadCertificate, "not a certificate signing request", word):
             sign(given)  # type: ignore[arg-type]
+    with refused(BadCertificate, "holds a private key", "not stored"):
+        sign(b"-----BEGIN PRIVATE KEY-----\nMC4=\n")
 
 
 def test_a_request_that_is_not_signed_is_told_why(story: Story) -> None:
@@ -426,41 +424,6 @@ def test_what_is_signed_carries_the_labs_time(lab: Lab) -> None:
     certificate = lab.custodian("Company-X").create_root_ca().certificate
     assert certificate.not_valid_before_utc.year in (2030, 2031)
     assert certificate.not_valid_after_utc.year == 2040
-
-
-# ---- the ledger
-
-
-def test_the_ledger_takes_many_signatures_at_once_or_none(story: Story) -> None:
-    ledger, now = story.lab._supply_chain.ledger, story.lab.clock.now()
-    csr = csr_for("w")
-    authority = authority_of(story.technician)
-    signed = [authority.sign_request(csr, profiles.DEVICE) for _ in range(3)]
-    rows = [issued("Technician-Z/Technician-Z CA", c, csr, now) for c in signed]
-    before = counts(story.lab)[2]
-    ledger.add_all([])
-    ledger.add_all(rows[:2])
-    assert counts(story.lab)[2] == before + 2
-    with pytest.raises(IntegrityError):
-        ledger.add_all([rows[2], rows[0]])
-    assert counts(story.lab)[2] == before + 2
-    with ledger._database.read() as session:
-        assert {row.at for row in session.scalars(select(IssuedRow))} >= {now}
-
-
-def test_the_ledger_has_each_signature_with_its_request(story: Story) -> None:
-    ledger = story.lab._supply_chain.ledger
-    with ledger._database.read() as session:
-        rows = session.connection().exec_driver_sql("SELECT subject, certificate FROM issued")
-        kept = dict(rows.all())
-    assert set(kept) == {
-        "CN=Company-X Root CA",
-        "CN=Factory-Y CA",
-        "CN=Technician-Z CA",
-        "CN=smart-x-widget-001",
-    }
-    own = story.widget.certificate.public_bytes(Encoding.DER)
-    assert kept["CN=smart-x-widget-001"] == own
 
 
 def test_two_devices_never_differ_in_case_only(lab: Lab) -> None:

@@ -1,0 +1,275 @@
+"""A custodian in the role of a CA: requests come in, certificates go out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Generic
+
+from cryptography import x509
+
+from labkit import ids
+from labkit.errors import BadRequest, Conflict, LabError
+from labkit.hsm import Algorithm, TokenKey, transport
+from labkit.pki import chain, possession, profiles, request
+from labkit.pki.authority import Authority
+from labkit.pki.forms import Readable
+from labkit.pki.profiles import Profile
+from labkit.supplychain import carried, terms
+from labkit.supplychain.carried import Consignment
+from labkit.supplychain.chain import DeviceT, SupplyChain
+from labkit.supplychain.issuing import Issuing
+from labkit.supplychain.ledger import DeviceRow, stored
+from labkit.supplychain.line import Line, Production, SimulatedDevice, Where
+from labkit.supplychain.records import PregeneratedRow
+from labkit.supplychain.terms import Inject, Terms
+
+if TYPE_CHECKING:
+    from labkit.supplychain.custodian import Custodian
+
+
+class CertificateAuthority(Generic[DeviceT]):
+    """A custodian in the role of a CA: takes requests, gives certificates, keeps a ledger."""
+
+    def __init__(
+        self, custodian: Custodian[DeviceT], signer: Authority, supply_chain: SupplyChain[DeviceT]
+    ) -> None:
+        self.custodian = custodian
+        self._signer, self._chain = signer, supply_chain
+        self._issuing = Issuing(
+            signer, custodian.name, self.name, supply_chain.ledger, supply_chain.clock
+        )
+
+    def __repr__(self) -> str:
+        return f"<CA {self.name!r} of {self.custodian.name}, key in token {self.custodian.name!r}>"
+
+    @property
+    def name(self) -> str:
+        """The CN of the CA's certificate."""
+        return chain.common_name(self.certificate)
+
+    @property
+    def key(self) -> TokenKey:
+        """Its private key, in its custodian's token."""
+        return self._signer.key
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        return self._signer.certificate
+
+    @property
+    def chain(self) -> tuple[x509.Certificate, ...]:
+        """Its own certificate first, then its issuers up to the root."""
+        return self._signer.chain
+
+    def sign_intermediate(
+        self,
+        custodian: Custodian[DeviceT],
+        common_name: str = "",
+        *,
+        algorithm: Algorithm | str = Algorithm.P256,
+        path_length: int | None = None,
+    ) -> CertificateAuthority[DeviceT]:
+        """Signs another custodian's CA. They make the key and the request; this CA signs it.
+
+        ``path_length`` is how many CAs may follow below it; None for as many as its issuer
+        allows. Raises BadRequest where this CA may sign none, and Conflict where the custodian
+        has a CA of this name that differs.
+        """
+        terms.check_custodian(custodian, "sign_intermediate")
+        wanted, kind = common_name or f"{custodian.name} CA", Algorithm.named(algorithm)
+        wished = Terms(kind, terms.intermediate(path_length).below(self.certificate))
+        if existing := custodian._existing(wanted, self.certificate, wished):
+            return existing
+        csr = custodian.request_ca(wanted, algorithm=kind)
+        return custodian.accept_ca(csr, self.sign_ca(csr, path_length=path_length))
+
+    def sign_ca(
+        self, csr: x509.CertificateSigningRequest | Readable, *, path_length: int | None = None
+    ) -> tuple[x509.Certificate, ...]:
+        """Signs the request of a CA: the way on foot, of which sign_intermediate is the short one.
+
+        Returns what goes back to the asker: the new certificate, then this CA's chain up to the
+        root. Raises BadCertificate for what is no request, BadRequest for one that is not signed.
+        """
+        return self._sign_ca(request.read(csr), terms.intermediate(path_length))
+
+    def _sign_ca(
+        self, asked: x509.CertificateSigningRequest, profile: Profile
+    ) -> tuple[x509.Certificate, ...]:
+        name, asker = chain.common_name(asked), terms.organization(asked.subject) or "somebody"
+        self._tell("request", f"{asker} sends {self.custodian.name} a request for {name}", name)
+        certificate = self._sign(asked, profile)
+        text = f"{self.custodian.name} sends {asker} the certificate of {name}, and its issuers"
+        self._tell("certificate", text, name)
+        return (certificate, *self.chain)
+
+    def make_device(
+        self,
+        name: str,
+        *,
+        inject: Inject = "all",
+        algorithm: Algorithm | str = Algorithm.P256,
+    ) -> DeviceT:
+        """A device: its key is born in its own token, its request goes out, its chain comes in.
+
+        ``name`` becomes the CN and so the registration ID: at most 64 characters. ``inject`` is
+        what this CA puts in behind the device's certificate: ``"all"`` issuers but the root, its
+        ``"own"`` certificate, or ``"none"``; see :meth:`inject` for the others.
+        Raises Conflict where there is a device of this name that is not just so.
+        """
+        kind = Algorithm.named(algorithm)
+        request.name(name)  # refuses what can be no name before anything is looked up or made
+        self._behind(inject)
+        row = self._chain.ledger.device(name)
+        if row is None:
+            self._chain.refuse_taken(name)
+            self._manufacture(name, inject, kind)
+        elif row.maker != self._full_name:
+            raise Conflict(
+                f"There is a device {name!r} already",
+                found=f"it was signed by {row.maker}",
+                cure="give the second device another name: registration IDs are unique",
+            )
+        else:
+            self._refuse_other_kind(row, inject, kind)
+            self._chain.events.record("supply chain", "again", f"{name} was there already")
+        return self._chain.device(name)
+
+    def _refuse_other_kind(self, row: DeviceRow, inject: Inject, kind: Algorithm) -> None:
+        made = list(stored(row.chain_pem))
+        found = request.describe_key(made[0].public_key())
+        if (wanted := self._injected(made[0], inject)) == made and found == kind.value:
+            return
+        raise Conflict(
+            f"There is a device {row.name!r} already",
+            expected=f"a {kind.value} key, and put in: {chain.names(wanted[1:])}",
+            found=f"a {found} key, and put in: {chain.names(made[1:])}",
+            cure=f"take it as it is: lab.device({row.name!r}), or choose another name",
+        )
+
+    def pregenerate(
+        self, names: Sequence[str], *, algorithm: Algorithm | str = Algorithm.P256
+    ) -> Consignment[DeviceT]:
+        """Keys for devices, made in this custodian's token to be carried to them, and their
+        chains: the way that the lab warns of. :meth:`make_device` needs no key to travel.
+
+        Raises Conflict where there is a device, or another's key, of one of these names.
+        """
+        kind = Algorithm.named(algorithm)
+        asked = carried.wanted(names, f"{self.custodian.name}/{self.name}", self._chain)
+        for name in self._chain.work.each(asked, "making keys to be carried"):
+            key = transport.generate(self.custodian.token, carried.label(name), kind)
+            certificate = self._sign(request.make(key, request.name(name)), profiles.DEVICE)
+            pem = chain.to_pem(self._injected(certificate))
+            self._chain.records.save(PregeneratedRow(name, self.custodian.name, self.name, pem))
+        if asked:
+            self._tell("keys", f"{self.custodian.name} made {len(asked)} keys for others to carry")
+        else:
+            self._tell("again", "these keys were there already")
+        return Consignment(names, self._chain)
+
+    def make_devices(
+        self, names: Sequence[str], *, keys: Where = "token", processes: int = 1
+    ) -> Production[DeviceT | SimulatedDevice]:
+        """Many devices in one go: see :meth:`labkit.supplychain.line.Line.make`."""
+        return Line(self).make(names, keys=keys, processes=processes)
+
+    def inject(self, device: DeviceT | str, part: Inject = "own") -> DeviceT:
+        """This CA touches the device: it puts its own certificate in, in its place in the chain.
+
+        With ``"all"`` those of its issuers too, for CAs that never touch a device. A root is not
+        put in: whoever judges the chain has it, or does not trust it. Returns the device. Raises
+        LabError where this CA is none of the device's issuers.
+        """
+        device = self._chain.device(device) if isinstance(device, str) else device
+        path = self._chain.path(device.chain[0])
+        if self.certificate not in path:
+            raise LabError(
+                f"{self.name} did not sign {device.name}, nor any CA above it",
+                expected=f"a CA on the path {chain.names(path)}",
+                found=f"{self.name} of {self.custodian.name}",
+                cure="have those CAs inject that signed the device or one another",
+            )
+        mine = [ca for ca in self._behind(part) if not chain.is_self_signed(ca)]
+        if missing := [ca for ca in mine if ca not in device.chain]:
+            self._chain.inject(device, self.custodian.name, missing)
+        elif mine:
+            self._tell("again", f"{chain.names(mine)} was in {device.name} already")
+        else:
+            self._tell("again", f"{self.name} is the root: {device.name} need not have it")
+        return device
+
+    def sign_device(self, csr: x509.CertificateSigningRequest | Readable) -> list[x509.Certificate]:
+        """Signs the request of a device that keeps its own key: PEM, DER, or a file of either.
+
+        Returns what goes into the device: its certificate first, then its issuers without the
+        root. The CN is the registration ID. Raises BadCertificate for what is no request, and
+        BadRequest for one that is not signed.
+        """
+        asked = request.read(csr)
+        name = chain.common_name(asked)
+        if not ids.is_valid(name):
+            raise BadRequest(
+                f"The request for {name!r} is for no registration ID",
+                expected=f"as the CN {ids.RULE}",
+                found=f"the subject {asked.subject.rfc4514_string()!r}",
+                cure="make a new request whose CN is the device's registration ID",
+            )
+        certificate = self._sign(asked, profiles.DEVICE)
+        text = f"{name} was signed by {self.name}, on a request from outside the lab"
+        self._chain.events.record("supply chain", "signed", text, name=name)
+        return self._injected(certificate)
+
+    def prove_possession(self, code: str) -> x509.Certificate:
+        """A verification certificate with ``code`` as its CN, signed inside the CA's token."""
+        csr = possession.answer(self.custodian.token, code)
+        return self._sign(csr, profiles.VERIFICATION)
+
+    def _manufacture(self, name: str, inject: Inject, kind: Algorithm) -> None:
+        subject = request.name(name)
+        key = self._chain.device_key(name, kind)
+        csr = request.make(key, subject)
+        self._tell("request", f"{name} sends {self.custodian.name} a request", name)
+        self._issuing.on_requests([csr], profiles.DEVICE, lambda made: self._rows(made, inject))
+        text = f"{name} was signed by {self.name}"
+        self._chain.events.record("supply chain", "device", text, name=name)
+
+    def _rows(self, made: Sequence[x509.Certificate], inject: Inject = "all") -> list[DeviceRow]:
+        """The devices that these certificates make, each with what this CA puts in."""
+        return [
+            DeviceRow(
+                chain.common_name(certificate),
+                self._full_name,
+                chain.to_pem(self._injected(certificate, inject)),
+            )
+            for certificate in made
+        ]
+
+    def _injected(
+        self, certificate: x509.Certificate, inject: Inject = "all"
+    ) -> list[x509.Certificate]:
+        """Without the root: whoever judges the chain must have that already, or it is worth
+        nothing."""
+        return [certificate, *(ca for ca in self._behind(inject) if not chain.is_self_signed(ca))]
+
+    def _behind(self, inject: Inject) -> tuple[x509.Certificate, ...]:
+        parts = {"all": self.chain, "own": self.chain[:1], "none": ()}
+        if inject not in parts:
+            raise LabError(
+                f"{inject!r} is nothing that can be injected",
+                expected=" or ".join(map(repr, parts)),
+                cure="choose one of these",
+            )
+        return parts[inject]
+
+    def _tell(self, kind: str, text: str, name: str = "") -> None:
+        self._chain.events.record("supply chain", kind, text, name=name or self.name)
+
+    @property
+    def _full_name(self) -> str:
+        """Two custodians may call their CAs the same."""
+        return f"{self.custodian.name}/{self.name}"
+
+    def _sign(self, csr: x509.CertificateSigningRequest, profile: Profile) -> x509.Certificate:
+        """Nothing leaves this CA that is not in its ledger."""
+        return self._issuing.on_requests([csr], profile)[0]

@@ -1,0 +1,133 @@
+"""Device keys that are made beforehand and carried from hand to hand: the way to avoid.
+
+    Company-X's token ──copy──> Factory-Y's ──copy──> Technician-Z's ──copy──> the device's
+
+Each who carried a key can speak as the device from then on, and nothing shows which of them did.
+That is what a key that is born in its device, and a CA for each custodian, do away with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Generic
+
+from labkit.errors import Conflict, LabError
+from labkit.hsm import TokenKey, transport
+from labkit.pki import request
+from labkit.supplychain import terms
+from labkit.supplychain.chain import IDENTITY, DeviceT, SupplyChain
+from labkit.supplychain.ledger import DeviceRow
+from labkit.supplychain.records import PregeneratedRow
+
+if TYPE_CHECKING:
+    from labkit.supplychain.custodian import Custodian
+
+
+def label(name: str) -> str:
+    """What the key of a device is called in the token of a custodian who carries it."""
+    return f"device {name}"
+
+
+class Consignment(Generic[DeviceT]):
+    """Keys for devices, with their chains, on their way. ``names`` are those of the devices."""
+
+    def __init__(self, names: Iterable[str], supply_chain: SupplyChain[DeviceT]) -> None:
+        self.names = tuple(names)
+        self._chain = supply_chain
+
+    def __repr__(self) -> str:
+        return f"<Consignment of {len(self.names)} device keys, held by {', '.join(self.holders)}>"
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """The custodians who hold any of these keys: where they were born, then hand by hand."""
+        return tuple(dict.fromkeys(h for row in self._rows() for h in self._chain.holders(row)))
+
+    def carry(self, to: Custodian[DeviceT]) -> Consignment[DeviceT]:
+        """Copies every key into the token of ``to``, from that of who had it last.
+
+        Those before keep theirs: nobody can prove that they gave a copy away. Twice is harmless.
+        """
+        terms.check_custodian(to, "carry")
+        before = self.holders
+        for row in self._chain.work.each(list(self._rows()), f"copying keys to {to.name}"):
+            self._carry(row, to)
+        kind, text = "carried", f"{to.name} got the private keys of {len(self.names)} devices"
+        if to.name in before:
+            kind, text = "again", f"{to.name} had the private keys already"
+        self._chain.events.record("supply chain", kind, text)
+        return self
+
+    def install(self) -> list[DeviceT]:
+        """The end of the journey: each key into the token of its device, its chain into flash."""
+        for row in self._chain.work.each(list(self._rows()), "copying keys into devices"):
+            found = self._chain.ledger.device(row.device)
+            if found is None:
+                self._install(row)
+            elif found.chain_pem != row.chain_pem:
+                raise Conflict(
+                    f"There is a device {row.device!r} already",
+                    expected="one that waits for its key",
+                    found=f"one that {found.maker} has signed since",
+                    cure="throw the carried key away: that device has one of its own",
+                )
+        return [self._chain.device(name) for name in self.names]
+
+    def _rows(self) -> Iterator[PregeneratedRow]:
+        for name in self.names:
+            if (row := self._chain.records.pregenerated(name)) is not None:
+                yield row
+
+    def _carry(self, row: PregeneratedRow, to: Custodian[DeviceT]) -> None:
+        holders = self._chain.holders(row)
+        if to.name == holders[0]:
+            return
+        earlier = holders[: holders.index(to.name)] if to.name in holders else holders
+        self._chain.records.add_holder(row.device, to.name)
+        key = self._key(row, earlier[-1])
+        transport.carry(key, to.token, label(row.device), extractable=True)
+
+    def _install(self, row: PregeneratedRow) -> None:
+        last = self._chain.holders(row)[-1]
+        token = self._chain.device_token(row.device)
+        transport.carry(self._key(row, last), token, IDENTITY, extractable=False)
+        maker, row.installer = f"{row.custodian}/{row.ca}", last
+        self._chain.records.save(row)
+        self._chain.ledger.add(DeviceRow(row.device, maker, row.chain_pem))
+        text = f"{last} put a copy of its private key into {row.device}"
+        self._chain.events.record("supply chain", "device", text, name=row.device)
+
+    def _key(self, row: PregeneratedRow, holder: str) -> TokenKey:
+        return self._chain.tokens.token(holder).key(label(row.device))
+
+
+def wanted(names: Sequence[str], ca: str, supply_chain: SupplyChain[DeviceT]) -> list[str]:
+    """Those of ``names`` whose keys are still to be made. ``ca`` is ``custodian/CA``.
+
+    Raises LabError for what can be no device's name, and for a name that is not free.
+    """
+    if isinstance(names, str):
+        raise LabError(
+            f"{names!r} is one name",
+            expected="a list of the names of devices",
+            cure=f"write it as a list: [{names!r}]",
+        )
+    return [name for name in dict.fromkeys(names) if _is_new(name, ca, supply_chain)]
+
+
+def _is_new(name: str, ca: str, supply_chain: SupplyChain[DeviceT]) -> bool:
+    request.name(name)
+    supply_chain.check_device_name(name)
+    row = supply_chain.records.pregenerated(name)
+    if row is not None and (row.device, f"{row.custodian}/{row.ca}") == (name, ca):
+        return False
+    taken = supply_chain.ledger.makers([name])
+    makers = [(found.name, found.maker) for found in taken.values()]
+    for spelled, maker in makers if row is None else [(row.device, row.custodian)]:
+        raise Conflict(
+            f"There is a device {spelled!r} already, or a key for it",
+            expected="a name whose key is still to be made",
+            found=f"{spelled!r} of {maker}",
+            cure="give the second device another name",
+        )
+    return True
