@@ -360,8 +360,8 @@ def test_a_request_that_is_not_signed_is_told_why(story: Story) -> None:
     for csr, word in (
         (csr_for("w", ec.generate_private_key(ec.SECP224R1())), "that this lab does not sign"),
         (csr_for("w", ca=True), "asks to be a CA"),
-        (csr_for(""), "for no registration ID"),
-        (csr_for("my widget"), "for no registration ID"),
+        (csr_for(""), "has no common names"),
+        (csr_for("my widget"), "registration ID"),
     ):
         with refused(BadRequest, word):
             story.technician.sign_device(csr)
