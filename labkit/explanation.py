@@ -44,6 +44,20 @@ class Explanation:
         """All that Azure says."""
         return f"{self.refusal.status} {self.refusal.code}: {self.refusal.message}"
 
+    @property
+    def about(self) -> str:
+        """Who or what was refused, in the middle of a sentence."""
+        if self._is_proof:
+            return f"the proof for {self.refusal.device}"
+        if self._is_stale:
+            return f"the change of {self.refusal.device}"
+        return self.refusal.device or "a client"
+
+    @property
+    def shown(self) -> str:
+        """What was shown, a code and an ETag left out: ``It sent: CN=a, CN=b``."""
+        return f"{'Shown was' if self._is_proof else 'It sent'}: {self._sent()}"
+
     def __str__(self) -> str:
         return "\n".join(self._lines())
 
@@ -59,7 +73,7 @@ class Explanation:
         else:
             yield f"{self._who()} was refused. Azure says only:"
             yield f"    {self.answer}"
-        yield f"{self._shown()}: {self._sent()}"
+        yield self.shown
         yield "What was checked, in order:"
         for group in _grouped(self.checks):
             yield from _told(group)
@@ -92,9 +106,6 @@ class Explanation:
         service = {"dps": "DPS", "hub": "IoT Hub"}.get(self.refusal.service, "the service")
         return f"{self.refusal.device or 'A client'} at {service}"
 
-    def _shown(self) -> str:
-        return "Shown was" if self._is_proof else "It sent"
-
     def _sent(self) -> str:
         if self._is_stale:
             return "an ETag of an earlier state"
@@ -115,7 +126,7 @@ class Explanation:
         heading = "Any one of these cures it" if len(self.cures) > 1 else "This cures it"
         source = f"<p><small>{e(self.failure.source)}</small></p>" if self.failure else ""
         return (
-            f"<div><p>{self._opening()}<br>{self._shown()}: {e(self._sent())}</p>"
+            f"<div><p>{self._opening()}<br>{e(self.shown)}</p>"
             f'<ol style="list-style:none;padding-left:0">{rows}</ol>'
             + (f"<p><b>{heading}:</b></p><ol>{cures}</ol>{source}" if cures else "")
             + "</div>"

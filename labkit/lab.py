@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from labkit.cloud.dps import ProvisioningService
     from labkit.cloud.hub import Hub
     from labkit.cloud.refusals import Refusal, Refusals
-    from labkit.device import Device, Network
+    from labkit.device import Device, Impostor, Network
     from labkit.explanation import Explanation
     from labkit.graph import Picture
     from labkit.rooms import Rooms
@@ -147,6 +147,13 @@ class Lab:
         Raises NotFound.
         """
         return self._supply_chain.issued_chain(device)
+
+    def impersonate(self, device: str, by: Custodian[Device] | str) -> Impostor:
+        """A device as a custodian can play it who carried its private key, and so has a copy.
+
+        Raises NotFound for a custodian who has none: a key that was born in its device stays.
+        """
+        return self._rooms.impostor(device, by if isinstance(by, str) else by.name)
 
     def public_ca(self, name: str = "Example Trust Services") -> PublicCA[Device]:
         """A stand-in for a company that sells CA certificates: made when first named."""

@@ -51,6 +51,7 @@ def execute(notebook: Any, directory: Path, home: Path) -> None:
         timeout=_CELL_SECONDS,
         record_timing=False,
         store_widget_state=False,
+        coalesce_streams=True,  # a slow cell prints in portions: how many depends on the machine
         resources={"metadata": {"path": str(directory)}},
     )
     client.execute(env={**os.environ, "LABKIT_HOME": str(home)})

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import quote
 
 from labkit.clock import Clock
 from labkit.cloud import Cloud
 from labkit.database import closed
-from labkit.device import Device, Network
+from labkit.device import Device, Impostor, Network
 from labkit.device.flash import Flash
 from labkit.events import Events
 from labkit.hsm import TokenStore
 from labkit.pki.identity import Identity
 from labkit.supplychain import SupplyChain
+from labkit.supplychain.carried import copy_of
 from labkit.supplychain.ledger import Ledger
 from labkit.supplychain.records import Records
 from labkit.wire.listener import Listener
@@ -42,6 +44,7 @@ class Rooms:
     ) -> None:
         self._path, self._events, self._work = path, events, work
         self._closed = False
+        self._impostors: list[Impostor] = []
         self._leave = ExitStack()
         try:
             self._build(clock, ports, hubs)
@@ -86,6 +89,13 @@ class Rooms:
             raise closed()
         return Network(self._host, self.cloud.dps.id_scope, self.server.root_pem)
 
+    def impostor(self, device: str, holder: str) -> Impostor:
+        """The device as a custodian plays it who carried its key. Raises NotFound."""
+        copy = copy_of(device, holder, self.supply_chain)
+        flash = Flash(self._path / "impostors" / quote(holder, safe=""), copy.name)
+        self._impostors.append(Impostor(holder, copy, flash, lambda: self.network, self._events))
+        return self._impostors[-1]
+
     def close(self) -> None:
         """Disconnects devices, closes ports, databases and tokens. Harmless when called twice.
 
@@ -96,7 +106,7 @@ class Rooms:
 
     def _disconnect_devices(self) -> None:
         with ExitStack() as leaving:
-            for device in self.supply_chain.assembled():
+            for device in (*self.supply_chain.assembled(), *self._impostors):
                 leaving.callback(device.disconnect)
 
     def _assemble(self, identity: Identity) -> Device:

@@ -96,9 +96,11 @@ def test_a_failed_proof_of_possession_does_not_claim_that_nothing_was_sent(lab: 
     wrong = story.factory.prove_possession(uploaded.verification_code)
     with pytest.raises(ServiceRefusal) as caught:
         lab.dps.certificates.verify(uploaded, wrong)
-    text = str(lab.explain(caught.value))
-    assert "IH400053" in text
-    assert "no certificate" not in text
+    found = lab.explain(caught.value)
+    assert "IH400053" in str(found)
+    assert "no certificate" not in str(found)
+    assert found.about == "the proof for company-x"
+    assert found.shown == "Shown was: a certificate that names CN=Factory-Y CA as its issuer"
 
 
 # ---- in a notebook

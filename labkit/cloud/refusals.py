@@ -145,7 +145,7 @@ class Refusals:
         self._events.record(
             row.service,
             "refused",
-            f"{said}: {failure.why}" if failure else said,
+            f"{said.rstrip('.')}: {failure.why}" if failure else said,
             device=row.device,
             tracking_id=row.tracking_id,
             code=code,

@@ -1,6 +1,7 @@
 """Simulated devices: an identity in a token, Microsoft's own client, and the network."""
 
 from labkit.device.device import Assignment, Device
+from labkit.device.impostor import Impostor
 from labkit.device.network import Network
 
-__all__ = ["Assignment", "Device", "Network"]
+__all__ = ["Assignment", "Device", "Impostor", "Network"]

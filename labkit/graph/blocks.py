@@ -17,14 +17,16 @@ so the text never gets smaller.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from labkit.graph.family import Family, Fold, FoldForm
+from labkit.graph.metrics import NAME, width
 
 CARD_H: Final = 68
 CARD_MIN_W: Final = 148
+CARD_PAD: Final = 10
 LEVEL_GAP: Final = 36  # room for an arrow and its word
 STACK_GAP: Final = 24
 SIBLING_GAP: Final = 12
@@ -114,8 +116,12 @@ class Blocks:
         return widest if len(units) <= 1 else widest + INDENT
 
     def forest(self, units: Sequence[str | Fold], x: int, y: int, w: int) -> int:
-        """Place units that hang below nothing; the y below them."""
-        if self._fit_beside(units, w):
+        """Place units that hang below nothing; the y below them.
+
+        Side by side only where every name can be read whole: trees have nothing to do with one
+        another, so nothing is lost when they stand in a row.
+        """
+        if self._fit_beside(units, w) and self._readable(units, w):
             return self._beside("", units, x, y, w)
         for unit in units:
             y = self._unit(unit, x, y, w) + SIBLING_GAP * 2
@@ -144,6 +150,18 @@ class Blocks:
     def _fit_beside(self, units: Sequence[str | Fold], w: int) -> bool:
         share = (w - COLUMN_GAP * (len(units) - 1)) // max(1, len(units))
         return all(self._need(unit) <= share for unit in units) or len(units) == 1
+
+    def _readable(self, units: Sequence[str | Fold], w: int) -> bool:
+        """Whether the names of the trees' cards fit into their shares of the lane."""
+        share = (w - COLUMN_GAP * (len(units) - 1)) // max(1, len(units))
+        names = self._names(units)
+        return all(width(name, NAME, bold=True) <= share - 2 * CARD_PAD for name in names)
+
+    def _names(self, units: Sequence[str | Fold]) -> Iterator[str]:
+        for unit in units:
+            if isinstance(unit, str):
+                yield self._family.board.nodes[unit].label
+                yield from self._names(self._family.units(unit))
 
     def _beside(self, parent: str, units: Sequence[str | Fold], x: int, y: int, w: int) -> int:
         bottoms = []

@@ -7,13 +7,13 @@ has. Byte by byte the same on every machine; everything it needs is inside.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from typing import Final, TypeAlias
 
 from labkit.graph.metrics import NAME, SMALL, TITLE, fit, width
 from labkit.graph.picture import Picture
 from labkit.graph.states import BLUE, GREEN, ORANGE, PURPLE, VERMILLION
 from labkit.graph.style import css
+from labkit.graph.svg import escape
 
 Series: TypeAlias = Mapping[str, Sequence[float]]
 Spans: TypeAlias = Sequence[tuple[float, float, str]]

@@ -14,6 +14,8 @@ _CERTIFICATE: Final = "M13.5 9V2.5h-11v8H8M5 5.2h6M5 7.8h3M11.4 9.2a1.9 1.9 0 1 
 
 KINDS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "token": "M1.8 2.5h12.4v10H1.8zM3.6 12.5v1.6M12.4 12.5v1.6M8 4.9a2.6 2.6 0 1 0 .01 0z"
+        "M8 6.3v1.2M1.8 5.4h1.4M1.8 9.6h1.4",
         "root-ca": _CERTIFICATE + "M10.4 12.8v2.4l1-.7 1 .7v-2.4M5 12.5h2",
         "intermediate-ca": _CERTIFICATE + "M10.4 12.8v2.4l1-.7 1 .7v-2.4",
         "device": "M4 4h8v8H4zM6.2 1.8V4M9.8 1.8V4M6.2 12v2.2M9.8 12v2.2"

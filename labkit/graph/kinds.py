@@ -23,12 +23,20 @@ _NO_XML: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 Zone = Literal["supply-chain", "dps", "hub"]
 NodeKind = Literal[
-    "root-ca", "intermediate-ca", "device", "ca-entry", "enrollment-group", "hub", "identity"
+    "token",
+    "root-ca",
+    "intermediate-ca",
+    "device",
+    "ca-entry",
+    "enrollment-group",
+    "hub",
+    "identity",
 ]
 EdgeKind = Literal["signed", "uploaded", "names", "assigns", "provisioned", "knows"]
 
 ZONE_OF: Final[Mapping[str, Zone]] = MappingProxyType(
     {
+        "token": "supply-chain",
         "root-ca": "supply-chain",
         "intermediate-ca": "supply-chain",
         "device": "supply-chain",
@@ -40,6 +48,7 @@ ZONE_OF: Final[Mapping[str, Zone]] = MappingProxyType(
 )
 KIND_WORDS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "token": "token",
         "root-ca": "root CA certificate",
         "intermediate-ca": "intermediate CA certificate",
         "device": "device certificate",

@@ -35,7 +35,7 @@ VERBS: Final[Mapping[str, str]] = {
     "provisioned": "provisioned",
     "knows": "knows",
 }
-BROKEN_VERBS: Final[Mapping[str, str]] = {"signed": "not shown", "provisioned": "refused"}
+BROKEN_VERBS: Final[Mapping[str, str]] = {"signed": "not sent", "provisioned": "refused"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,13 +56,16 @@ class _Board:
         self.graph = new_graph(*self._headline(), connection=connection)
         self._draw_authorities()
         self._draw_devices()
+        self._draw_tokens()
         self._draw_dps()
         self._draw_hubs()
         self._draw_removed()
 
     def _headline(self) -> tuple[str, str]:
-        if not self._authorities:
+        if not self._lab.custodians:
             return "An empty lab", "Nothing has been made yet."
+        if not self._authorities:
+            return "No certificate yet", "There are tokens, and nobody has signed anything."
         visit = self._last
         if visit is None:
             return "The supply chain", "No device has asked DPS for a hub yet."
@@ -88,6 +91,20 @@ class _Board:
             if chain.subject(certificate) == failure.about:
                 yield chain.thumbprint(certificate), _FAULTS[failure.name]
 
+    def _draw_tokens(self) -> None:
+        """A token whose owner is no CA yet; that of a CA is told of beside its certificate."""
+        owners = {ca.custodian.name for ca in self._authorities}
+        for custodian in self._lab.custodians:
+            if custodian.name not in owners:
+                add_node(
+                    self.graph,
+                    f"token {custodian.name}",
+                    kind="token",
+                    label=custodian.name,
+                    detail=_held(custodian.token.key_labels),
+                    state="locked",
+                )
+
     def _draw_authorities(self) -> None:
         for ca in self._authorities:
             root = chain.is_self_signed(ca.certificate)
@@ -108,19 +125,27 @@ class _Board:
     def _draw_devices(self) -> None:
         for device in self._lab.devices:
             certificate, name = device.certificate, f"device {device.name}"
-            ends = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
             add_node(
                 self.graph,
                 name,
                 kind="device",
                 label=device.name,
-                detail=f"{describe_key(certificate.public_key())} · valid to {ends}",
+                detail=f"{describe_key(certificate.public_key())} · {self._holding(device.chain)}",
                 state=self._device_state(device.name, certificate),
                 presented=True if device.name in self._visits else None,
             )
             issuer = self._issuer(certificate)
             if issuer is not None:
                 self._link(issuer, name, certificate)
+
+    def _holding(self, held: Sequence[x509.Certificate]) -> str:
+        """What a device lacks of its chain, the root aside; or how long its certificate lasts."""
+        way_up = chain.climb(held[0], [*held, *self._certificates])
+        whole = [ca for ca in way_up if not chain.is_self_signed(ca)]
+        there = sum(ca in held for ca in whole)
+        if there < len(whole):
+            return f"holds {there} of {len(whole)} certificates"
+        return f"valid to {held[0].not_valid_after_utc:%Y-%m-%d}"
 
     def _draw_dps(self) -> None:
         for entry in self._lab.dps.certificates:
@@ -160,6 +185,7 @@ class _Board:
             )
             for group in self._lab.dps.enrollment_groups:
                 add_edge(self.graph, f"group {group.id}", name, kind="assigns")
+            counts = hub.messages_by_device()
             for identity in hub.devices():
                 known = f"identity {hub.name}/{identity.device_id}"
                 add_node(
@@ -167,7 +193,7 @@ class _Board:
                     known,
                     kind="identity",
                     label=identity.device_id,
-                    detail="device identity",
+                    detail=_heard(counts.get(identity.device_id, 0)),
                     state="enabled" if identity.enabled else "disabled",
                 )
                 add_edge(self.graph, name, known, kind="knows")
@@ -252,3 +278,14 @@ class _Board:
         entries = (e for e in self._lab.dps.certificates if e.certificate == signing)
         entry = next(entries, None)
         return f"entry {entry.name}" if entry else self._known(signing)
+
+
+def _heard(messages: int) -> str:
+    said = f"{messages} message{'' if messages == 1 else 's'}"
+    return f"device identity · {said}" if messages else "device identity"
+
+
+def _held(keys: Sequence[str]) -> str:
+    if len(keys) == 1:
+        return f"token · key {keys[0]}"
+    return f"token · {len(keys) or 'no'} keys"

@@ -1,5 +1,5 @@
-"""What was deleted since the lab was opened, as the events tell it: the picture shows it for a
-while, so that a deletion is seen."""
+"""Which entries of DPS were deleted since the lab was opened, as the events tell it: the picture
+shows them for a while, so that a deletion is seen."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ class Removed:
 
 def removed(lab: Lab) -> list[Removed]:
     """The last deletions, oldest first. What was made again since may be among them."""
-    found = {thing.node: thing for thing in _all(lab)}
+    found: dict[str, Removed] = {}
+    for thing in _all(lab):
+        found.pop(thing.node, None)  # deleted once more: it is the last again
+        found[thing.node] = thing
     return list(found.values())[-MOST:]
 
 

@@ -18,6 +18,7 @@ StateKey = Literal[
     "verified",
     "unverified",
     "enabled",
+    "locked",
     "not sent",
     "expired",
     "not yet valid",
@@ -73,6 +74,7 @@ _BOLT = "M9.2 1.5 4 9h4l-1.2 5.5L12 7H8z"
 _CALENDAR = "M2.5 3.8h11v9.7h-11zM2.5 7h11M5.5 2v3M10.5 2v3"
 _BIN = "M3 4.5h10M6 4.5v-2h4v2M4.4 4.5l.8 9h5.6l.8-9"
 _QUESTION = "M5.4 5.6a2.6 2.6 0 1 1 3.7 2.4c-.8.4-1.1.9-1.1 1.8M8 12.8v.3"
+_LOCK = "M3.5 7h9v7h-9zM5.5 7V4.6a2.5 2.5 0 0 1 5 0V7M8 9.6v1.8"
 _POWER = "M8 1.8v5.4M5 3.6a5.4 5.4 0 1 0 6 0"
 _BROKEN_LINK = "M1.2 8h3M11.8 8h3M5.8 5.8l4.4 4.4M10.2 5.8l-4.4 4.4"
 
@@ -88,6 +90,7 @@ STATES: Final[Mapping[str, State]] = _states(
     ),
     State("unverified", "possession not proven yet", ORANGE, _SHIELD + "M8 4.8v3.8M8 11v.3", "8 4"),
     State("enabled", "switched on", BLUE, _POWER, "16 2"),
+    State("locked", "opens with its owner's PIN", SKY, _LOCK, "20 4 4 4"),
     State("not sent", "needed, but the device left it out", VERMILLION, _BROKEN_LINK, "3 4"),
     State("expired", "its last day is over", PURPLE, _CIRCLE + "M8 4.6V8l2.6 1.8", "10 3 2 3"),
     State("not yet valid", "its first day is still to come", ORANGE, _CALENDAR, "2 3"),

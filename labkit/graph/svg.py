@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from html import escape as escape_html
 from typing import Final
 
-from labkit.graph.blocks import FOLD_HEAD, FOLD_PAD, ROW_H, SHEETS, Box, FoldBox, Point
+from labkit.graph.blocks import CARD_PAD, FOLD_HEAD, FOLD_PAD, ROW_H, SHEETS, Box, FoldBox, Point
 from labkit.graph.family import Family
 from labkit.graph.icons import ARROW, CROSS, KEY, KINDS
 from labkit.graph.kinds import Board, Node, printable
@@ -24,8 +24,8 @@ from labkit.graph.states import STATES
 from labkit.graph.style import css
 from labkit.graph.words import EMPTY, LANES, fold_words, node_words, sent_words, states_words
 
-PAD: Final = 10
-HOLDS_KEY: Final = frozenset({"root-ca", "intermediate-ca", "device"})
+PAD: Final = CARD_PAD
+HOLDS_KEY: Final = frozenset({"token", "root-ca", "intermediate-ca", "device"})
 CORNER: Final = {"device": 3, "identity": 3, "enrollment-group": 16, "hub": 16}
 
 

@@ -114,13 +114,13 @@ class _Teller:
         unit = self.family.unit_of(edge.target)
         label = self.board.nodes[edge.target].label
         fold = self.family.folds.get(unit)
-        if fold:
+        if fold and edge.kind != "provisioned":  # a device is one of them, and not all
             label = f"{len(fold.members)} {_PLURAL[self.board.nodes[edge.target].kind]}"
         said = _VERBS[edge.kind].format(label)
         if self.board.nodes[edge.target].kind == "hub":
             said = said.replace("provisioned as", "provisioned to")
         unseen = edge.broken and not fold
-        return f"{said}, but its own certificate was not shown" if unseen else said
+        return f"{said}, but its own certificate was not sent" if unseen else said
 
 
 def _listed(names: list[str]) -> str:

@@ -18,6 +18,8 @@ from labkit.errors import TokenError
 _CKU_SO = 0
 _CKF_RW_SESSION, _CKF_SERIAL_SESSION = 0x2, 0x4
 _LABEL_LENGTH = 32  # PKCS#11 v2.40, 5.5: the label is padded with blanks to 32 bytes
+_NAMES = {0x03: "CKR_SLOT_ID_INVALID", 0xA0: "CKR_PIN_INCORRECT", 0xE0: "CKR_TOKEN_NOT_PRESENT"}
+"""The return values that people meet, by PKCS#11 v2.40, section 5.1."""
 
 # The first twenty members of CK_FUNCTION_LIST, in the order that PKCS#11 v2.40 fixes.
 # fmt: off
@@ -47,7 +49,8 @@ def _function(path: str, name: str, *types: Any) -> Callable[..., None]:
 
     def call(*arguments: Any) -> None:
         if code := function(*arguments):
-            raise TokenError(f"SoftHSM refused {name}", found=f"return value 0x{code:08x}")
+            known = _NAMES.get(code, "an error")
+            raise TokenError(f"SoftHSM refused {name}", found=f"{known} (0x{code:x})")
 
     return call
 
@@ -59,13 +62,15 @@ def init_token(path: str, slot: int, label: str, so_pin: str) -> None:
     init(slot, so_pin.encode(), len(so_pin), padded)
 
 
+def try_slot(path: str, slot: int) -> None:
+    """Opens a session with the token in a slot, and closes it. Raises TokenError."""
+    session = _session(path, slot, _CKF_SERIAL_SESSION)
+    _function(path, "C_CloseSession", c_ulong)(session)
+
+
 def init_pin(path: str, slot: int, so_pin: str, pin: str) -> None:
     """Gives a fresh token its user PIN, as its security officer."""
-    session = c_ulong()
-    open_session = _function(
-        path, "C_OpenSession", c_ulong, c_ulong, c_void_p, c_void_p, POINTER(c_ulong)
-    )
-    open_session(slot, _CKF_RW_SESSION | _CKF_SERIAL_SESSION, None, None, byref(session))
+    session = _session(path, slot, _CKF_RW_SESSION | _CKF_SERIAL_SESSION)
     try:
         login = _function(path, "C_Login", c_ulong, c_ulong, c_char_p, c_ulong)
         login(session, _CKU_SO, so_pin.encode(), len(so_pin))
@@ -73,3 +78,10 @@ def init_pin(path: str, slot: int, so_pin: str, pin: str) -> None:
         _function(path, "C_Logout", c_ulong)(session)
     finally:
         _function(path, "C_CloseSession", c_ulong)(session)
+
+
+def _session(path: str, slot: int, flags: int) -> c_ulong:
+    session = c_ulong()
+    types = (c_ulong, c_ulong, c_void_p, c_void_p, POINTER(c_ulong))
+    _function(path, "C_OpenSession", *types)(slot, flags, None, None, byref(session))
+    return session

@@ -138,12 +138,17 @@ class TokenEcKey(_InToken, ec.EllipticCurvePrivateKey):
         raise UnsupportedAlgorithm(f"{self!r} is for signing only")
 
     def sign(self, data: Any, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:
-        """The DER signature of ``data``. CKM_ECDSA takes a digest and answers r ‖ s, bare."""
+        """The DER signature of ``data``: what X.509, TLS and openssl mean by an ECDSA signature."""
+        return der_signature(self.sign_bare(data, signature_algorithm))
+
+    def sign_bare(
+        self, data: Any, signature_algorithm: ec.EllipticCurveSignatureAlgorithm
+    ) -> bytes:
+        """The signature of ``data`` as the token gives it: CKM_ECDSA takes a digest and answers
+        r ‖ s, two numbers of the curve's length in a row."""
         digest = _digest(data, signature_algorithm.algorithm)
         # FIPS 186-5, 6.4.1: the leftmost bits. Tokens disagree on digests longer than the order.
-        raw = self._sign_raw(digest[: self._octets], mechanism=Mechanism.ECDSA)
-        r, s = raw[: self._octets], raw[self._octets :]
-        return encode_dss_signature(int.from_bytes(r, "big"), int.from_bytes(s, "big"))
+        return self._sign_raw(digest[: self._octets], mechanism=Mechanism.ECDSA)
 
 
 class TokenRsaKey(_InToken, rsa.RSAPrivateKey):
@@ -175,6 +180,13 @@ class TokenRsaKey(_InToken, rsa.RSAPrivateKey):
                 digest, mechanism=Mechanism.RSA_PKCS_PSS, mechanism_param=(*_PSS[name], salt)
             )
         raise UnsupportedAlgorithm(f"padding {padding_.name}")
+
+
+def der_signature(bare: bytes) -> bytes:
+    """r ‖ s as the DER sequence of two integers that X.509 wants (RFC 3279, section 2.2.3)."""
+    half = len(bare) // 2
+    r, s = bare[:half], bare[half:]
+    return encode_dss_signature(int.from_bytes(r, "big"), int.from_bytes(s, "big"))
 
 
 TokenKey: TypeAlias = TokenEcKey | TokenRsaKey

@@ -227,6 +227,14 @@ class Token:
             return label in self._keys
 
     @property
+    def slot(self) -> int:
+        """The number of the slot that it is in just now. SoftHSM may give it another when it is
+        opened anew: a token is known by its label."""
+        with LOCK:
+            number: int = self.session.token.slot.slot_id
+            return number
+
+    @property
     def key_labels(self) -> list[str]:
         """The labels of the private keys in this token, sorted."""
         with LOCK:

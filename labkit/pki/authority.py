@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from labkit.clock import Clock
 from labkit.errors import BadRequest
 from labkit.hsm import TokenKey
-from labkit.pki import profiles, request
+from labkit.pki import chain, profiles, request
 from labkit.pki.profiles import Extension, Profile
 
 Extensions: TypeAlias = list[x509.Extension[x509.ExtensionType]]
@@ -89,7 +89,7 @@ class Authority:
         now = self._clock.now()
         if not self._not_before <= now <= self._not_after:
             raise BadRequest(
-                f"{self.certificate.subject.rfc4514_string()} cannot sign: it is not valid now",
+                f"{chain.title(self.certificate.subject)} cannot sign: it is not valid now",
                 expected=f"a day from {self._not_before:%Y-%m-%d} to {self._not_after:%Y-%m-%d}",
                 found=f"the lab's clock says {now:%Y-%m-%d}",
                 cure="renew the CA, or move the lab's clock",

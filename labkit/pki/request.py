@@ -46,7 +46,7 @@ READABLE = "everything in the request can be read"
 KEY = f"its key is EC P-256 or P-384, or RSA of {_SMALLEST_RSA} bits or more"
 HASH = "it is signed over SHA-256, SHA-384 or SHA-512"
 SIGNATURE = "it is signed with the key that it holds"
-RANK = "it asks to be what the profile makes of it, CA or not"
+RANK = "it asks for what it is to become, a CA or no CA"
 NAME = f"its subject has one common name, of 1 to {LONGEST_CN} characters that can be printed"
 REGISTRATION = "its common name is a registration ID"
 ORGANIZATION = "its subject names the applicant's organization"
@@ -287,7 +287,8 @@ def _rank(request: x509.CertificateSigningRequest, profile: Profile, about: str)
         return failed(
             RANK,
             about,
-            f"it asks for CA:FALSE in its basic constraints, and a {profile.name} is a CA",
+            "it asks for CA:FALSE in its basic constraints; what is to be issued is a CA's "
+            f"certificate ({profile.name})",
             "ask with CA:TRUE, or leave the basic constraints out of the request",
             source="RFC 5280, section 4.2.1.9",
         )

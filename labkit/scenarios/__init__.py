@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 from labkit.errors import NotFound
 from labkit.lab import Lab
 from labkit.progress import note
-from labkit.scenarios import first_device
+from labkit.scenarios import (
+    acquire,
+    first_device,
+    keys,
+    manufacturing_line,
+    possession,
+    supply_chain,
+)
 from labkit.ui.check import Case, Report
 from labkit.ui.scenario import Scenario
 
@@ -25,10 +32,27 @@ class _Exercise:
     cases: Callable[[Lab, Any], Iterable[Case]]
 
 
-_EXERCISES = {"second-widget": _Exercise(first_device.STORY, first_device.second_widget)}
+_EXERCISES = {
+    "second-widget": _Exercise(first_device.STORY, first_device.second_widget),
+    "signed-release": _Exercise(keys.STORY, keys.signed_release),
+    "bought-ca": _Exercise(acquire.STORY, acquire.bought_ca),
+    "proven-intermediate": _Exercise(possession.STORY, possession.proven_intermediate),
+    "own-line": _Exercise(supply_chain.STORY, supply_chain.own_line),
+    "smallest-buffer": _Exercise(manufacturing_line.STORY, manufacturing_line.smallest_buffer),
+}
 
 
-_STORIES = {first_device.STORY.name: first_device.STORY}
+_STORIES = {
+    story.name: story
+    for story in (
+        first_device.STORY,
+        keys.STORY,
+        acquire.STORY,
+        possession.STORY,
+        supply_chain.STORY,
+        manufacturing_line.STORY,
+    )
+}
 
 
 def play(name: str) -> Player:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from labkit import ids
 from labkit.cloud.dps.enrollment_groups import EnrollmentGroup
 from labkit.device import Device
 from labkit.lab import Lab
@@ -70,9 +71,9 @@ STORY = Scenario(
     steps=(
         Step(
             "Three parties sign one another",
-            "**Company-X** makes a root CA and signs **Factory-Y**'s certificate. Factory-Y signs "
-            "**Technician-Z**'s. Each private key was born in its owner's token and stays there: "
-            "only requests and certificates travel.",
+            "**Company-X** makes a root CA (a certificate authority) and signs **Factory-Y**'s "
+            "certificate. Factory-Y signs **Technician-Z**'s. Each private key was born in its "
+            "owner's token and stays there: only requests and certificates travel.",
             _sign_the_chain,
             look_at=("ca Company-X/Company-X Root CA",),
         ),
@@ -119,9 +120,10 @@ STORY = Scenario(
         ),
         Step(
             "The widget introduces itself",
-            "It dials DPS over MQTT and TLS, with Microsoft's own SDK. It **sends** its "
-            "certificate and the two intermediates, and signs the handshake with its key. DPS "
-            "follows the chain up to Company-X and assigns a hub.",
+            "With Microsoft's own SDK it opens an encrypted connection (**TLS**) to DPS and speaks "
+            "**MQTT** in it. It **sends** its certificate and the two intermediates, and signs "
+            "with its key that they are its own. DPS follows the chain to Company-X and assigns a "
+            "hub.",
             _provision,
             predict=Prediction(
                 "Which certificates does the widget have to send?",
@@ -133,8 +135,8 @@ STORY = Scenario(
         ),
         Step(
             "Its first message",
-            "The hub knows the widget by the **thumbprint** of its certificate. It connects and "
-            "sends telemetry.",
+            "The hub knows the widget by the **thumbprint** of its certificate: a number that is "
+            "computed from all of it. The widget connects and sends telemetry.",
             _send,
             look_at=(f"identity contoso-hub/{FIRST}",),
         ),
@@ -147,7 +149,7 @@ STORY = Scenario(
         ),
         Step(
             "Refused",
-            "`401` is all that the device learns. DPS was shown the widget's certificate and has "
+            "The SDK hands on `401` and no more. DPS was shown the widget's certificate and has "
             "Company-X's. What is in between was not sent, and DPS keeps nothing of an earlier "
             "visit: it cannot follow the chain. Nobody looks up missing certificates.",
             _provision,
@@ -184,22 +186,24 @@ def second_widget(lab: Lab, answer: Any) -> Iterator[Case]:
     yield Case(
         "it is a device",
         lambda: answer.key.token.label and answer.provision,
-        "assign what Technician-Z makes, as step 2 did with the first widget",
+        "assign what Technician-Z makes, as section 2 did with the first widget",
     )
     yield Case(
         f"it is named {SECOND}",
-        lambda: answer.name == SECOND,
-        "the name is what you give to make_device; upper and lower case count",
+        lambda: ids.same(answer.name, SECOND),
+        "the name is what you give to make_device",
     )
     yield Case(
         "its key was born in a token of its own and cannot leave it",
-        lambda: answer.key.token.label == SECOND and answer.key.attributes["NEVER_EXTRACTABLE"],
+        lambda: (
+            ids.same(answer.key.token.label, SECOND) and answer.key.attributes["NEVER_EXTRACTABLE"]
+        ),
         "make_device sees to that: do not build the device by hand",
     )
     yield Case(
         "DPS assigned it to a hub",
         lambda: lab.dps.registrations.get(answer.name).status == "assigned",
-        "let it ask DPS, as step 5 did",
+        "let it ask DPS, as section 5 did",
     )
     yield Case(
         "the hub has a message from it",

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol
 
 from cryptography import x509
 
-from labkit.pki import chain
+from labkit.pki import chain, policy
 from labkit.supplychain import terms
 from labkit.supplychain.chain import DeviceT, SupplyChain
 from labkit.supplychain.ledger import Signature, stored
@@ -23,7 +23,8 @@ _SHOWN = 40
 """Lines of each kind that are shown; the whole is in the properties."""
 
 ROOT, CA, DEVICE, PROOF = "root CA", "CA", "device", "proof of possession"
-"""The kinds of what is signed."""
+SERVER, OTHER = "server", "something else"
+"""The kinds of what is signed. What may not be a TLS client is no device."""
 
 
 class Row(Protocol):
@@ -37,7 +38,7 @@ class Row(Protocol):
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One signature: ``custodian`` signed ``subject`` with ``ca``, for ``asker``, who sent a
-    request unless ``request`` is None. ``kind`` is root CA, CA, device or proof of possession."""
+    request unless ``request`` is None. ``kind`` is one of the kinds above."""
 
     custodian: str
     ca: str
@@ -265,7 +266,7 @@ def _entry(found: Signature, carried: Mapping[str, str]) -> Entry:
     asker = carried.get(name, name)
     if kind == PROOF:  # its name is a random code
         name, asker = "a verification certificate", found.custodian
-    elif kind != DEVICE:
+    elif kind in (ROOT, CA):
         asker = terms.organization(certificate.subject) or "somebody"
     return Entry(found.custodian, found.ca, name, kind, asker, certificate, found.request)
 
@@ -282,10 +283,12 @@ def _kind(certificate: x509.Certificate) -> str:
     if chain.is_ca(certificate):
         return ROOT if chain.is_self_signed(certificate) else CA
     try:
-        certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return PROOF
-    return DEVICE
+    if policy.CLIENT.allows(usages):
+        return DEVICE
+    return SERVER if policy.SERVER.allows(usages) else OTHER
 
 
 def _lines(rows: Sequence[Row]) -> str:
@@ -302,7 +305,9 @@ def _table(title: str, rows: Sequence[Row]) -> str:
     head = _cells("th", rows[0].cells)
     body = "".join(f"<tr>{_cells('td', row.cells.values())}</tr>" for row in rows[:_SHOWN])
     rest = "".join(f"<tr><td colspan={len(rows[0].cells)}>{more}</td></tr>" for more in _rest(rows))
-    caption = f'<caption style="text-align:left"><b>{html.escape(title)}</b></caption>'
+    caption = (
+        f'<caption style="text-align:left;white-space:nowrap"><b>{html.escape(title)}</b></caption>'
+    )
     return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}{rest}</tbody></table>"
 
 

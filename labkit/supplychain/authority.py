@@ -162,9 +162,11 @@ class CertificateAuthority(Generic[DeviceT]):
             pem = chain.to_pem(self._injected(certificate))
             self._chain.records.save(PregeneratedRow(name, self.custodian.name, self.name, pem))
         if asked:
-            self._tell("keys", f"{self.custodian.name} made {len(asked)} keys for others to carry")
+            made = carried.private_keys(asked)
+            self._tell("keys", f"{self.custodian.name} made {made}, for others to carry")
         else:
-            self._tell("again", "these keys were there already")
+            made = carried.private_keys(names)
+            self._tell("again", f"{self.custodian.name} had {made} already")
         return Consignment(names, self._chain)
 
     def make_devices(
@@ -198,16 +200,22 @@ class CertificateAuthority(Generic[DeviceT]):
             self._tell("again", f"{self.name} is the root: {device.name} need not have it")
         return device
 
-    def sign_device(self, csr: x509.CertificateSigningRequest | Readable) -> list[x509.Certificate]:
+    def sign_device(
+        self,
+        csr: x509.CertificateSigningRequest | Readable,
+        *,
+        profile: Profile = profiles.DEVICE,
+    ) -> list[x509.Certificate]:
         """Signs the request of a device that keeps its own key: PEM, DER, or a file of either.
 
-        Returns what goes into the device: its certificate first, then its issuers without the
-        root. Raises BadCertificate for what is no request, and BadRequest for one that is not
-        signed: the CN must be a registration ID.
+        ``profile`` is the template: any but a device's makes what DPS refuses. Returns what goes
+        into the device: its certificate first, then its issuers without the root. Raises
+        BadCertificate for what is no request, and BadRequest for one that is not signed: the CN
+        must be a registration ID.
         """
         asked = request.read(csr)
         name = chain.common_name(asked)
-        certificate = self._sign(asked, profiles.DEVICE)
+        certificate = self._sign(asked, profile)
         text = f"{name} was signed by {self.name}, on a request from outside the lab"
         self._chain.events.record("supply chain", "signed", text, name=name)
         return self._injected(certificate)

@@ -11,16 +11,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Generic
 
-from labkit.errors import Conflict, LabError
+from labkit.errors import Conflict, LabError, NotFound
 from labkit.hsm import TokenKey, transport
 from labkit.pki import request
+from labkit.pki.identity import Identity
 from labkit.supplychain import terms
 from labkit.supplychain.chain import IDENTITY, DeviceT, SupplyChain
-from labkit.supplychain.ledger import DeviceRow
+from labkit.supplychain.ledger import DeviceRow, stored
 from labkit.supplychain.records import PregeneratedRow
 
 if TYPE_CHECKING:
     from labkit.supplychain.custodian import Custodian
+
+
+def private_keys(names: Sequence[str]) -> str:
+    """What these devices' keys are called in a sentence."""
+    if len(names) == 1:
+        return f"the private key of {names[0]}"
+    return f"the private keys of {len(names)} devices"
 
 
 def label(name: str) -> str:
@@ -52,9 +60,9 @@ class Consignment(Generic[DeviceT]):
         before = self.holders
         for row in self._chain.work.each(list(self._rows()), f"copying keys to {to.name}"):
             self._carry(row, to)
-        kind, text = "carried", f"{to.name} got the private keys of {len(self.names)} devices"
+        kind, text = "carried", f"{to.name} got {private_keys(self.names)}"
         if to.name in before:
-            kind, text = "again", f"{to.name} had the private keys already"
+            kind, text = "again", f"{to.name} had {private_keys(self.names)} already"
         self._chain.events.record("supply chain", kind, text)
         return self
 
@@ -99,6 +107,25 @@ class Consignment(Generic[DeviceT]):
 
     def _key(self, row: PregeneratedRow, holder: str) -> TokenKey:
         return self._chain.tokens.token(holder).key(label(row.device))
+
+
+def copy_of(device: str, holder: str, supply_chain: SupplyChain[DeviceT]) -> Identity:
+    """Who a custodian can be who carried a device's key: their copy of it, and its chain.
+
+    Raises NotFound where they have no copy.
+    """
+    row = supply_chain.records.pregenerated(device)
+    holders = supply_chain.holders(row) if row is not None else ()
+    if row is None or holder not in holders:
+        raise NotFound(
+            f"{holder} has no copy of the private key of {device}",
+            expected="a custodian through whose hands the key went",
+            found=f"it went through those of {', '.join(holders)}"
+            if holders
+            else "no key of this device was ever carried: one that is born in its device stays",
+        )
+    key = supply_chain.tokens.token(holder).key(label(row.device))
+    return Identity(key, tuple(stored(row.chain_pem)))
 
 
 def wanted(names: Sequence[str], ca: str, supply_chain: SupplyChain[DeviceT]) -> list[str]:

@@ -70,7 +70,8 @@ class SupplyChain(Generic[DeviceT]):
             owner = "reserved for the services" if name in self._reserved else "a device"
             raise Conflict(f"{name!r} is {owner}", cure="choose another name")
         token = self.tokens.token(name)
-        self.ledger.add_custodian(name)
+        if self.ledger.add_custodian(name):
+            self.events.record("hsm", "token", f"{name} has a token now, with a PIN of its own")
         return token
 
     def check_device_name(self, name: str) -> None:

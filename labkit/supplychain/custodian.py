@@ -15,7 +15,7 @@ from typing import Generic
 from cryptography import x509
 
 from labkit.errors import BadCertificate, Conflict
-from labkit.hsm import Algorithm, Token
+from labkit.hsm import Algorithm, Token, TokenKey
 from labkit.pki import authority, chain, profiles, reading, request
 from labkit.pki.authority import Authority
 from labkit.pki.forms import Readable
@@ -67,13 +67,32 @@ class Custodian(Generic[DeviceT]):
         )
         return self.accept_ca(csr, (certificate,))
 
+    def make_key(self, label: str, *, algorithm: Algorithm | str = Algorithm.P256) -> TokenKey:
+        """A key pair, made inside this custodian's token under a label of its own.
+
+        ``algorithm`` is P-256, P-384, RSA-2048 or RSA-3072. Raises Conflict where the token has a
+        key of this label for another one.
+        """
+        kind = Algorithm.named(algorithm)
+        if self.token.has_key(label):
+            self._chain.events.record("hsm", "again", f"the key {label!r} was there already")
+        return self._key(label, kind)
+
+    def _key(self, label: str, kind: Algorithm) -> TokenKey:
+        is_new = not self.token.has_key(label)
+        key = self.token.ensure_key(label, kind)
+        if is_new:
+            text = f"{self.name}'s token made a key pair: {label}, {kind.value}"
+            self._chain.events.record("hsm", "key", text, name=label)
+        return key
+
     def request_ca(
         self, common_name: str, *, algorithm: Algorithm | str = Algorithm.P256
     ) -> x509.CertificateSigningRequest:
         """A request for a CA certificate: the key pair is made in this custodian's token."""
         kind = Algorithm.named(algorithm)
         subject = request.name(common_name, self.name)  # refuses a bad name before there is a key
-        return request.make(self.token.ensure_key(common_name, kind), subject)
+        return request.make(self._key(common_name, kind), subject)
 
     def confirms(self, csr: x509.CertificateSigningRequest) -> bool:
         """Whether the request was made with a key of this custodian's own token: their answer to
@@ -99,7 +118,8 @@ class Custodian(Generic[DeviceT]):
             raise BadCertificate(
                 f"This chain does not answer the request for {name!r}",
                 expected=f"a CA certificate for the key {name!r} in token {self.name!r}",
-                found=f"{'a' if chain.is_ca(own) else 'no'} CA certificate: {chain.names(path)}",
+                found=f"{'one for another key' if chain.is_ca(own) else 'no CA certificate'}: "
+                f"{chain.names(path)}",
                 cure="take the certificate that was issued for this very request",
             )
         if existing := self._existing(name, issuers[0] if issuers else None):

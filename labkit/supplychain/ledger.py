@@ -185,9 +185,13 @@ class Ledger:
 
     # ---- custodians, CAs, devices
 
-    def add_custodian(self, name: str) -> None:
+    def add_custodian(self, name: str) -> bool:
+        """Whether nobody of this name was known before."""
         with self._database.write() as session:
-            session.merge(CustodianRow(name))
+            if session.get(CustodianRow, name) is not None:
+                return False
+            session.add(CustodianRow(name))
+        return True
 
     def custodians(self) -> list[str]:
         with self._database.read() as session:

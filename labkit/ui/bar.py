@@ -25,7 +25,7 @@ class Bar(anywidget.AnyWidget):
 
     def __init__(self, stage: Stage) -> None:
         super().__init__()
-        self._whole = f"{stage.doing}: all {stage.whole}"
+        self._text = f"{stage.doing} ({stage.whole})"
         self.tell(stage)
 
     def tell(self, stage: Stage) -> None:
@@ -33,16 +33,19 @@ class Bar(anywidget.AnyWidget):
         self.stage = asdict(stage)
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Without a kernel the work is over, and the words say what it was."""
+        """Without a kernel the words say what it was, and nothing of how it ended."""
         data, metadata = super()._repr_mimebundle_(**options) or ({}, {})
-        return {**dict(data), "text/plain": self._whole}, dict(metadata)
+        return {**dict(data), "text/plain": self._text}, dict(metadata)
 
 
 class Bars:
-    """Shows long work of a notebook's cell; called with each stage. Elsewhere it shows nothing."""
+    """Shows long work of a notebook's cell; called with each stage. Elsewhere it shows nothing.
+
+    Work within work has a bar of its own; work that failed keeps the bar where it stopped.
+    """
 
     def __init__(self) -> None:
-        self._bar: Bar | None = None
+        self._bars: dict[str, Bar] = {}
 
     def __call__(self, stage: Stage) -> None:
         if stage.whole < FEWEST or threading.current_thread() is not threading.main_thread():
@@ -50,12 +53,12 @@ class Bars:
         if stage.done == 0 and _in_a_notebook():
             from IPython.display import display
 
-            self._bar = Bar(stage)
-            display(self._bar)  # type: ignore[no-untyped-call]
-        elif self._bar is not None:
-            self._bar.tell(stage)
+            self._bars[stage.doing] = Bar(stage)
+            display(self._bars[stage.doing])  # type: ignore[no-untyped-call]
+        elif stage.doing in self._bars:
+            self._bars[stage.doing].tell(stage)
         if stage.over:
-            self._bar = None
+            self._bars.pop(stage.doing, None)
 
 
 def _in_a_notebook() -> bool:

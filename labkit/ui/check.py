@@ -77,8 +77,9 @@ def _in_words(answer: object) -> str:
         shown = repr(answer)
     except Exception:
         shown = ""
-    readable = shown and len(shown) <= _LONGEST_ANSWER and "\n" not in shown
-    return shown if readable else f"a value of type {type(answer).__name__}"
+    if not shown or "\n" in shown:
+        return f"a value of type {type(answer).__name__}"
+    return shown if len(shown) <= _LONGEST_ANSWER else f"{shown[:_LONGEST_ANSWER]}…"
 
 
 def _holds(test: Callable[[], object]) -> bool:

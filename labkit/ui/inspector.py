@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from labkit.device import Device
     from labkit.hsm import TokenKey
     from labkit.lab import Lab
-    from labkit.supplychain import CertificateAuthority
+    from labkit.supplychain import CertificateAuthority, Custodian
 
 Fact = tuple[str, str]
 
@@ -39,8 +39,11 @@ class _Inspector:
         for thing in removed(self._lab):  # first: what was made again since comes after it
             yield thing.node, _gone(thing)
         for custodian in self._lab.custodians:
-            for ca in custodian.authorities():
+            authorities = custodian.authorities()
+            for ca in authorities:
                 yield f"ca {custodian.name}/{ca.name}", self._authority(ca)
+            if not authorities:
+                yield f"token {custodian.name}", _token(custodian)
         for device in self._lab.devices:
             yield f"device {device.name}", self._device(device)
         yield from self._entries()
@@ -115,11 +118,24 @@ class _Inspector:
             yield name, Inspection(identity.device_id, "device identity", facts)
 
 
+def _token(custodian: Custodian[Device]) -> Inspection:
+    """Of a custodian who is no CA yet."""
+    facts = (
+        ("owner", custodian.name),
+        ("opens with", "a PIN that only the owner knows (the lab keeps it: you play all parts)"),
+        *(
+            (f"key {label}", _kept(custodian.token.key(label)))
+            for label in custodian.token.key_labels
+        ),
+    )
+    return Inspection(custodian.name, "token", facts)
+
+
 def _kept(key: TokenKey) -> str:
     """Where a private key is, and whether it was ever elsewhere: the token itself knows."""
     said = key.attributes
     born = "where it was born" if said["LOCAL"] else "carried there from another token"
-    stays = "it cannot leave" if said["NEVER_EXTRACTABLE"] else "copies of it were made"
+    stays = "it cannot leave" if said["NEVER_EXTRACTABLE"] else "copies of it can be made"
     return f"in token {key.token.label!r}, {born}; {stays}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from networkx import DiGraph
 
 Notify = Callable[[], None]
+
+_CURED = "✓ The device asked again and **is provisioned**."
+_REFUSED = "✗ The device asked again and was **refused again**: see why below."
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +177,9 @@ class Performance:
         if not 0 <= place < len(offered):
             raise LabError("There is nothing to cure here", found=f"{len(offered)} remedies")
         remedy = offered[place]
-        told = Step(remedy.label, f"{remedy.story} The device asked again.", _done(remedy))
-        self._frames.append(self._take(told, self.step))
+        taken = self._take(Step(remedy.label, remedy.story, _done(remedy)), self.step)
+        came_of_it = _REFUSED if taken.explanation or taken.failure else _CURED
+        self._frames.append(replace(taken, narration=f"{remedy.story} {came_of_it}"))
         self._position += 1
         self.changed()
         return self.frame
@@ -192,6 +196,8 @@ class Performance:
         A question on the way that nobody answered is passed over.
         """
         step = max(0, step)
+        if self._frames[-1].step < min(step, self.steps):
+            self._own_lab()
         while self._frames[-1].step < min(step, self.steps):
             self._go_on()
         places = [place for place, frame in enumerate(self._frames) if frame.step <= step]

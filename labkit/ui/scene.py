@@ -133,16 +133,17 @@ def _explanation(frame: Frame, at_present: bool) -> Json | None:
         return None
     refusal = told.refusal
     return {
-        "device": refusal.device or "A client",
+        "about": told.about,
         "service": _SERVICES.get(refusal.service, refusal.service),
         "answer": told.answer,
-        "sent": chain.names(refusal.chain) if refusal.chain else "no certificate",
+        "shown": told.shown,
         "checks": [_check(check, frame.inspections) for check in told.checks],
         "cures": list(told.cures),
         "remedies": [
             {"place": place, "cure": remedy.cure, "label": remedy.label}
             for place, remedy in enumerate(frame.remedies if at_present else ())
         ],
+        "past": bool(frame.remedies) and not at_present,
         "source": told.failure.source if told.failure else "",
     }
 

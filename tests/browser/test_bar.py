@@ -31,4 +31,4 @@ def test_a_cell_that_works_long_shows_how_far_it_is(notebook: Notebook, tmp_path
     bar = notebook.page.get_by_role("progressbar", name="making devices")
     expect(bar).to_have_count(1)
     expect(bar).to_have_attribute("value", "30")
-    expect(notebook.page.get_by_text("making devices: all 30")).to_be_visible()
+    expect(notebook.page.get_by_text("making devices: all 30").first).to_be_visible()

@@ -351,11 +351,13 @@ def test_a_handler_that_fails_is_told_and_the_player_goes_on(player: OnScreen) -
 
 def test_a_long_step_shows_that_it_works(player: OnScreen) -> None:
     player.reset()
-    player.python("import time; player.lab.events.listen(lambda event: time.sleep(0.5))")
+    player.python("import time; player.lab.events.listen(lambda event: time.sleep(0.2))")
     player.button("Next →").click()
     expect(player.button("Working…")).to_be_disabled()
     expect(player.button("↺ Reset")).to_be_disabled()
     player.at(1)
+    expect(player.button("↺ Reset")).to_be_enabled()
+    player.reset()
 
 
 def test_long_work_shows_how_far_it_is(player: OnScreen) -> None:
@@ -377,13 +379,13 @@ def test_beside_an_open_sidebar_the_board_fits_and_can_be_enlarged(player: OnScr
     page, board = player.page, player.root.locator(".lk-board")
     page.set_viewport_size({"width": 1024, "height": 1500})
     page.evaluate(SHOW_SIDEBAR)
-    enlarge = player.button("Enlarge the board")
+    enlarge = player.button("⤢ Enlarge the board")
     expect(enlarge).to_be_visible()
     assert board.evaluate(HANGS_OVER) == 0
     player.root.screenshot(path=shots("player-1024-sidebar"))
     enlarge.click()
     assert board.evaluate(HANGS_OVER) > 0
-    player.button("Fit the board").click()
+    player.button("⤡ Fit the board").click()
     assert board.evaluate(HANGS_OVER) == 0
     page.evaluate(HIDE_SIDEBAR)
     page.set_viewport_size({"width": 1440, "height": 1200})
@@ -401,8 +403,6 @@ def test_where_the_inspector_floats_the_next_step_closes_it(player: OnScreen) ->
         player.press("← Back", 6)
         expect(player.node(TECHNICIAN)).to_have_attribute("aria-pressed", str(stays).lower())
     player.page.set_viewport_size({"width": 1440, "height": 1200})
-    expect(player.button("↺ Reset")).to_be_enabled()
-    player.reset()
 
 
 def test_a_board_of_hundreds(

@@ -46,8 +46,7 @@ def test_any_series_is_a_picture_whose_curves_stay_in_it(
     series: dict[str, list[float]], title: str
 ) -> None:
     """Whatever the names hold, the SVG can be read, and no curve leaves its place."""
-    series = {re.sub(r"[^\n\x20-\ud7ff\ue000-\ufffd]", "?", n): v for n, v in series.items()}
-    svg = chart(series, re.sub(r"[^\x20-\ud7ff\ue000-\ufffd]", "?", title))
+    svg = chart(series, title)
     height = float(read(svg).get("height", "0"))
     for group in groups(svg).values():
         for x, y in points(group):

@@ -12,6 +12,7 @@ from graph_stories import stack as stack_story
 from graph_trees import boards
 from hypothesis import HealthCheck, given, settings
 
+from labkit.graph import Picture, add_node, new_graph
 from labkit.graph.blocks import Rect
 from labkit.graph.family import Family
 from labkit.graph.kinds import read
@@ -158,3 +159,14 @@ def test_many_leaves_fold() -> None:
 def test_a_broken_chain_ends_at_a_cross() -> None:
     links = placed(leaf_only()).links
     assert [link.kind for link in links if link.cross] == ["signed", "stopped"]
+
+
+@pytest.mark.parametrize(("name", "beside"), [("Company-X", True), ("A" * 30, False)])
+def test_trees_stand_side_by_side_where_their_names_can_be_read(name: str, beside: bool) -> None:
+    """Two roots have nothing to do with one another: a name is never cut for their sake."""
+    graph = new_graph("")
+    for node in ("one", "other"):
+        add_node(graph, node, kind="root-ca", label=name if node == "one" else "Root", detail="ca")
+    boxes = placed(graph).boxes
+    assert (boxes["one"].rect.y == boxes["other"].rect.y) is beside
+    assert f">{name}<" in Picture.of(graph).svg

@@ -91,6 +91,20 @@ def test_a_leaf_alone_leaves_the_link_to_its_issuer_broken(lab: Lab) -> None:
     assert edges(lab, "provisioned") == []
 
 
+def test_what_a_device_holds_and_what_the_hub_has_heard_is_said(lab: Lab) -> None:
+    """A cut chain is seen before the device is refused, a message after it was sent."""
+    trust(lab)
+    provision(lab)
+    widget = lab.device("widget-1")
+    detail = of_lab(lab).nodes[WIDGET]["detail"]
+    assert "valid to 2028" in detail
+    widget.connect().send({"temperature": 21.5})
+    widget.disconnect()
+    assert of_lab(lab).nodes["identity contoso-hub/widget-1"]["detail"].endswith("1 message")
+    widget.install_chain(widget.chain[:1])
+    assert of_lab(lab).nodes[WIDGET]["detail"] == "P-256 · holds 1 of 3 certificates"
+
+
 def test_a_chain_that_ends_in_an_unverified_root_has_an_untrusted_issuer(lab: Lab) -> None:
     (company,) = lab.custodian("Company-X").authorities()
     lab.dps.certificates.upload("company-x", company.certificate)
@@ -142,3 +156,27 @@ def test_of_many_deletions_only_the_last_are_drawn(lab: Lab) -> None:
         lab.dps.certificates.delete(f"ca-{number}")
     gone = [name for name, state in states(lab).items() if state == "removed"]
     assert gone == [f"entry ca-{number}" for number in range(3, 9)]
+    lab.dps.certificates.upload("ca-0", company.certificate)
+    lab.dps.certificates.delete("ca-0")
+    assert states(lab)["entry ca-0"] == "removed", "made again, and deleted last"
+
+
+def test_a_token_is_drawn_until_its_owner_has_a_certificate(lab: Lab) -> None:
+    """With its keys told; nothing of it is left beside the CA that it becomes."""
+    node, told = "token Newcomer", []
+    newcomer = lab.custodian("Newcomer")
+    told.append(of_lab(lab).nodes[node]["detail"])
+    newcomer.make_key("Newcomer Root CA")
+    told.append(of_lab(lab).nodes[node]["detail"])
+    newcomer.make_key("another")
+    told.append(of_lab(lab).nodes[node]["detail"])
+    assert told == ["token · no keys", "token · key Newcomer Root CA", "token · 2 keys"]
+    assert states(lab)[node] == "locked"
+    newcomer.create_root_ca()
+    assert node not in states(lab)
+
+
+def test_a_lab_of_tokens_is_not_called_empty(tmp_path: Path) -> None:
+    with Lab.open(tmp_path / "tokens") as lab:
+        lab.custodian("Company-X")
+        assert of_lab(lab).graph["title"] == "No certificate yet"

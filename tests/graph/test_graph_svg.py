@@ -153,7 +153,7 @@ def test_missing_certificates_are_marked_where_they_are_and_where_they_lack() ->
     svg = Picture.of(leaf_only()).svg
     assert svg.count('class="t-missing"') == 2  # in the envelope; the cards say it as their state
     assert svg.count('class="node card s-not-sent"') == 2
-    assert "not shown" in svg
+    assert ">not sent<" in svg
     assert "sends 1 of 3" in svg
     assert "stops here" in svg
     assert 't-missing"' not in Picture.of(provisioned()).svg

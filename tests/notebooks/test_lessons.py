@@ -19,6 +19,46 @@ second = technician.make_device("smart-x-widget-002")
 second.provision()
 second.connect().send({"temperature": 19.0})""",
     },
+    "02-keys-that-never-leave": {
+        "exercise-signed-release": """\
+text = b"Smart-X-Widget, firmware 2.0: approved"
+release = lab.custodian("Inspector-I").make_key("release", algorithm="P-384")
+handed_in = release.sign(text, ec.ECDSA(hashes.SHA384())), release.public_key()""",
+    },
+    "03-acquire-a-ca": {
+        "exercise-bought-ca": """\
+company_n = lab.custodian("Company-N")
+asked = company_n.request_ca("Company-N CA", algorithm="P-384")
+ordered = vendor.vet(vendor.order(asked, organization="Company-N", path_length=1))
+newcomer = company_n.accept_ca(asked, vendor.issue(ordered))""",
+    },
+    "04-prove-you-own-it": {
+        "exercise-proven-intermediate": """\
+registered = lab.dps.certificates.upload("factory-y", factory.certificate)
+answer = factory.prove_possession(registered.verification_code)
+lab.dps.certificates.verify(registered, answer)""",
+    },
+    "05-supply-chain": {
+        "exercise-own-line": """\
+west = company.sign_intermediate(lab.custodian("Region-West"), path_length=2)
+pumps = west.sign_intermediate(lab.custodian("Product-Pumps"), path_length=1)
+line_1 = pumps.sign_intermediate(lab.custodian("Line-1"), path_length=0)
+mine = [line_1.make_device("pump-001"), pumps.make_device("pump-002")]
+for pump in mine:
+    pump.provision()""",
+    },
+    "06-manufacturing-line": {
+        "exercise-smallest-buffer": """\
+shift = {
+    "minutes": 240,
+    "devices_per_minute": 12,
+    "signatures_per_minute": 15,
+    "outages": [(60, 20), (90, 15)],
+}
+places = 1
+while simulate(**shift, buffer=places).minutes_stopped:
+    places += 1""",
+    },
 }
 COUNTED = """\
 from labkit.supplychain.accountability import PROOF

@@ -31,6 +31,16 @@ def test_one_bar_follows_one_piece_of_work(displayed: list[Bar]) -> None:
     assert len(displayed) == 2
 
 
+def test_work_within_work_has_a_bar_of_its_own(displayed: list[Bar]) -> None:
+    bars = Bars()
+    bars(Stage("days", 0, 30))
+    for done in (0, FEWEST):
+        bars(Stage("renewals", done, FEWEST))
+    bars(Stage("days", 30, 30))
+    assert [shown.stage["doing"] for shown in displayed] == ["days", "renewals"]
+    assert all(shown.stage["done"] == shown.stage["whole"] for shown in displayed)
+
+
 def test_short_work_is_not_worth_a_bar(displayed: list[Bar]) -> None:
     Bars()(Stage("making devices", 0, FEWEST - 1))
     assert displayed == []
@@ -48,8 +58,8 @@ def test_outside_a_notebook_nothing_is_shown(capsys: Any) -> None:
     assert capsys.readouterr().out == ""
 
 
-def test_without_a_kernel_the_words_say_what_was_done() -> None:
+def test_without_a_kernel_the_words_say_what_it_was() -> None:
     """And it is the same text at every run, whenever the notebook was saved."""
     shown = Bar(Stage("making devices", 3, 40))
     data, _ = shown._repr_mimebundle_()
-    assert data["text/plain"] == "making devices: all 40"
+    assert data["text/plain"] == "making devices (40)"

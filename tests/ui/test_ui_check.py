@@ -55,7 +55,8 @@ class Unshowable:
         (..., "nothing yet"),
         (None, "None"),
         (Unshowable(), "a value of type Unshowable"),
-        ("x" * 500, "a value of type str"),
+        ("x" * 500, "xx…"),
+        ("two\nlines", "two\\nlines"),
     ],
 )
 def test_it_says_what_was_handed_in(answer: object, said: str) -> None:

@@ -199,7 +199,7 @@ def test_what_stays_without_a_kernel_is_the_same_in_every_run(story: Player) -> 
     assert first == "step 9 of 10: Refused"
     assert "verified" in rest[0]
     assert '<img alt="smart-x-widget-001 is refused.' in live["text/html"]
-    assert "<code>401</code> is all that the device learns." in live["text/html"]
+    assert "The SDK hands on <code>401</code> and no more." in live["text/html"]
     for text in (live["text/plain"], re.sub(r'src="[^"]*"', "", live["text/html"])):
         assert not re.search(r"\b[0-9A-Fa-f]{16,}\b|\d\d:\d\d:\d\d", text)
 
@@ -249,6 +249,7 @@ def test_a_remedy_cures_what_it_stands_beside(play: Performance, place: int, lab
     play.cure(place)
     assert play.frame.explanation is None
     assert play.frame.picture.title == "smart-x-widget-001 is provisioned"
+    assert "**is provisioned**" in play.frame.narration
     assert play.step == 9, "the story goes on where it was"
     play.next()
     assert play.step == 10
@@ -288,6 +289,8 @@ def test_an_older_player_of_the_same_story_says_that_it_is(player: Player) -> No
     with pytest.raises(LabError, match="begun anew elsewhere"):
         player.next()
     assert player.frame.step == 0
+    with pytest.raises(LabError, match="begun anew elsewhere"):
+        player.go_to(2)
     player.reset()
     player.next()
     assert player.frame.step == 1

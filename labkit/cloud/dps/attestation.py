@@ -149,7 +149,7 @@ def _in_azure_words(check: Check, found: verdict.Verdict, certificates: CaCertif
     if not check.failed:
         return check
     if check.name == verdict.VALIDITY:
-        cures = (*check.cures, "or move the lab's clock: lab.clock, labkit clock reset")
+        cures = (*check.cures, "move the lab's clock: lab.clock, labkit clock reset")
         return replace(check, cures=cures)
     if check.name == verdict.ISSUER and found.missing is not None:
         cures = _missing(found.missing, certificates)

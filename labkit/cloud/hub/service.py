@@ -100,6 +100,12 @@ class Hub:
         with self._database.read() as session:
             return session.scalar(mine) or 0
 
+    def messages_by_device(self) -> dict[str, int]:
+        """How many messages were kept of each device that sent any."""
+        mine = select(Message.device_id, func.count()).where(Message.hub == self.name)
+        with self._database.read() as session:
+            return dict(session.execute(mine.group_by(Message.device_id)).tuples().all())
+
     def device(self, device_id: str) -> DeviceIdentity:
         """The identity of a device. IDs are compared with regard to case. Raises NotFound."""
         found = self._identity(device_id)

@@ -20,7 +20,7 @@ export class Board {
     this.help = make("p", { class: "lk-hidden", id: `lk-help-${Math.random().toString(36).slice(2)}` }, HELP);
     this.said = make("p", { class: "lk-hidden", "aria-live": "polite", role: "status" });
     this.frame = make("div", { class: "lk-board" });
-    this.zoom = make("button", { type: "button", class: "lk-quiet lk-zoom", click: () => this.enlarge() });
+    this.zoom = make("button", { type: "button", class: "lk-zoom", click: () => this.enlarge() });
     this.el = make("div", { class: "lk-boardbox" }, this.frame, this.zoom, this.help, this.said);
     this.enlarge(false);
     new ResizeObserver(() => this.measure()).observe(this.el);
@@ -65,8 +65,7 @@ export class Board {
   enlarge(large = !this.large) {
     this.large = large;
     this.frame.classList.toggle("lk-large", large);
-    put(this.zoom, "aria-pressed", String(large));
-    this.zoom.textContent = large ? "Fit the board" : "Enlarge the board";
+    this.zoom.textContent = large ? "⤡ Fit the board" : "⤢ Enlarge the board";
   }
 
   measure() {

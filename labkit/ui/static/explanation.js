@@ -2,6 +2,7 @@
 
 import { make, onChange } from "./dom.js";
 
+const PAST = "The story has gone on since: Next leads back to where cures can be tried.";
 const SIGNS = { passed: "✓", failed: "✗", "not reached": "·" };
 
 // `show(id)` points at a node of the picture, `apply(place)` carries out a remedy.
@@ -16,18 +17,26 @@ export class Explanation {
   render(explanation) {
     this.el.hidden = !explanation;
     if (!explanation) return;
-    const { device, service, sent, checks, cures, remedies, source } = explanation;
+    const { about, service, shown, checks, cures, remedies, past, source } = explanation;
     const groups = grouped(checks);
+    this.title = make("h4", { tabindex: "-1" }, `Why ${service} refused ${about}`);
     this.el.replaceChildren(
-      make("h4", {}, `Why ${service} refused ${device}`),
-      make("p", { class: "lk-soft" }, `It sent: ${sent}. What ${service} checked, in order:`),
+      this.title,
+      make("p", { class: "lk-soft" }, `${shown}. What ${service} checked, in order:`),
       make("ol", { class: "lk-checks" }, groups.map((group) => group.length > 1 ? this.passed(group) : this.check(group[0]))),
       cures.length ? make("div", { class: "lk-note lk-good lk-cures" },
         make("h5", {}, cures.length > 1 ? "Any one of these cures it" : "This cures it"),
         make("ol", {}, cures.map((cure, number) => make("li", {}, cure,
           remedies.filter((remedy) => remedy.cure === number)
-            .map((remedy) => this.button(remedy)))))) : "",
+            .map((remedy) => this.button(remedy))))),
+        past ? make("p", { class: "lk-soft" }, PAST) : "") : "",
       source ? make("p", { class: "lk-soft lk-source" }, `See: ${source}`) : "");
+  }
+
+  // Brings it into view, and the keyboard with it.
+  point() {
+    this.title.focus({ preventScroll: true });
+    this.el.scrollIntoView({ block: "start" });
   }
 
   button({ place, label }) {

@@ -17,7 +17,7 @@ class Player {
     this.story = new Story({
       look: (id) => this.stage.point(id),
       predict: (option) => this.send({ do: "predict", option }),
-      why: () => this.why.el.scrollIntoView({ block: "start" }),
+      why: () => this.why.point(),
     });
     this.why = new Explanation(
       (id) => this.stage.point(id), (place) => this.cure(place));
@@ -41,9 +41,10 @@ class Player {
     this.why.update(scene.explanation);
     this.count(scene.states);
     const lead = `Step ${scene.step} of ${scene.steps}. ${scene.title}.`;
-    if (scene.frame !== this.frame) this.stage.uncover();
+    const fresh = scene.frame !== this.frame;
+    if (fresh) this.stage.uncover();
     this.frame = scene.frame;
-    this.stage.update(this.model.get("svg"), scene, lead);
+    this.stage.update(this.model.get("svg"), scene, lead, fresh);
     this.log.update(scene.log);
     this.trouble.replaceChildren();
   }
@@ -67,6 +68,7 @@ class Player {
   // The explanation goes away with its cause: the outcome is at the top.
   async cure(place) {
     await this.send({ do: "cure", place });
+    this.story.point();
     this.el.scrollIntoView({ block: "start" });
   }
 

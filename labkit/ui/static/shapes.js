@@ -97,7 +97,8 @@ function badge(w, h) {
   }
   const words = draw("text", { x: 26, y: 14 }, "check failed here");
   const pill = draw("rect", { width: 146, height: 20, rx: 10 });
-  return draw("g", { class: "badge", transform: "translate(8,-13)" }, pill, cross, words);
+  const right = `translate(${w - 154},-13)`; // on the left is what a broken link says
+  return draw("g", { class: "badge", transform: right }, pill, cross, words);
 }
 
 // The size of what a node is drawn as: the first box, ground or sheet in it.

@@ -11,13 +11,14 @@ export class Stage {
     this.inspector = new Inspector(ask, () => this.close(), (words) => this.board.say(words));
   }
 
-  // Shows a drawing; `lead` begins what a screen reader is told.
-  update(svg, marks, lead) {
+  // Shows a drawing; `lead` begins what a screen reader is told. `fresh` is false where what is
+  // told beside it has changed and the drawing has not.
+  update(svg, marks, lead, fresh = true) {
     const first = !this.board.svg;
     const report = this.board.update(svg, marks);
     if (!first) this.board.say([lead, ...changes(report)].join(" "));
     const { node } = this.inspector;
-    if (node && node !== this.inspector.stack) this.inspector.open(node, "", this.inspector.back);
+    if (fresh && node && node !== this.inspector.stack) this.inspector.open(node, "", this.inspector.back);
   }
 
   selected(id, node) {
@@ -37,6 +38,7 @@ export class Stage {
     if (!node) return;
     node.scrollIntoView({ block: "nearest", inline: "nearest" });
     this.board.click(node);
+    this.inspector.el.scrollIntoView({ block: "nearest" });
   }
 
   // A step went by: an inspector that floats would hide what the step is about.

@@ -5,9 +5,9 @@ import { make, onChange, put, rich } from "./dom.js";
 const WELCOME = [
   "**Next** takes a step in a real lab: real keys, real certificates, a real connection.",
   "Before a surprising step you are asked what you expect. Guess: that is how it sticks.",
-  "**Click** anything in the picture to look inside. Point at it to see its way to the root.",
+  "**Click** any box in the picture to look inside. Point at it to see its way to the root.",
 ];
-const THE_END = "That was the last step. Back shows each of them again; Reset begins anew.";
+const THE_END = "That was the last step. The lesson goes on below, in Python. Back shows each step again.";
 const QUICK_MS = 120; // what is done by then needs no spinner
 const PATIENCE_MS = 10000;
 const PATIENCE = "This takes long. If the kernel was restarted, run the cell again.";
@@ -118,11 +118,16 @@ export class Story {
       make("button", { type: "button", class: "lk-chip", click: () => this.look(id) },
         label, make("small", {}, kind)));
     this.told.replaceChildren(
-      make("h3", {}, step ? title : "Before the first step"),
+      make("h3", { tabindex: "-1" }, step ? title : "Before the first step"),
       make("p", { class: "lk-narration" }, rich(narration)),
       failure ? make("p", { class: "lk-note lk-bad" }, failure) : "",
       chips.length ? make("p", { class: "lk-look" }, make("span", {}, "Look at"), chips) : "",
       step === steps ? make("p", { class: "lk-soft" }, THE_END) : "");
+  }
+
+  // The keyboard goes where the eye does.
+  point() {
+    this.told.querySelector("h3").focus({ preventScroll: true });
   }
 
   outcome({ step, feedback, explanation }) {
@@ -147,10 +152,10 @@ function verdict({ right, question, chosen, answer, why }) {
     make("p", { class: "lk-soft" }, question), make("p", {}, said, why));
 }
 
-function bareAnswer({ device, service, answer }, why) {
+function bareAnswer({ about, service, answer }, why) {
   const label = `All that ${service} says`;
   return make("section", { class: "lk-note lk-bare", "aria-label": label },
-    make("p", { class: "lk-soft" }, `All that ${device} hears from ${service}:`),
+    make("p", { class: "lk-soft" }, `All that ${service} says to ${about}:`),
     make("code", {}, answer),
     make("p", {}, make("button", { type: "button", class: "lk-link", click: why }, "Why? What was checked, and what cures it")));
 }

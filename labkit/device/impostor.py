@@ -1,0 +1,34 @@
+"""Somebody who plays a device with a copy of its key. Nothing on the wire shows the difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from labkit.device.device import Device
+from labkit.device.flash import Flash
+from labkit.device.network import Network
+from labkit.events import Events
+from labkit.pki.identity import Identity
+
+
+class Impostor(Device):
+    """A device in the hands of ``holder``: the same name, the same certificates, and another copy
+    of the same key. Its flash is its own, so the true device knows nothing of it."""
+
+    def __init__(
+        self,
+        holder: str,
+        copy: Identity,
+        flash: Flash,
+        network: Callable[[], Network],
+        events: Events,
+    ) -> None:
+        super().__init__(copy, flash, network, events)
+        self.holder = holder
+
+    def __repr__(self) -> str:
+        return f"<{self.holder} as {self.name!r}, with a copy of its key>"
+
+    def _record(self, kind: str, text: str) -> None:
+        told = f"{self.holder}, as {self.name}, {text}"
+        self._events.record("device", kind, told, device=self.name)

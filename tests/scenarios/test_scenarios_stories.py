@@ -1,0 +1,106 @@
+"""Every story, played to its end: what is refused is refused, and each chip leads somewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from labkit.scenarios import acquire, keys, manufacturing_line, possession, supply_chain
+from labkit.ui.performance import Frame, Performance
+from labkit.ui.scenario import Scenario
+
+REFUSED = {
+    "keys": {4: "CKR_KEY_UNEXTRACTABLE", 5: "CKR_PIN_INCORRECT"},
+    "acquire": {3: "RSA-1024", 4: "the applicant is Contoso", 7: "may sign no further CA"},
+    "possession": {
+        4: "its issuer is CN=Eavesdropper-E Root CA",
+        7: "its issuer is CN=Factory-Y CA, the uploaded CA is CN=Technician-Z CA",
+        8: "not the one that was handed out last",
+    },
+    "supply-chain": {6: "401"},
+    "manufacturing-line": {7: "cannot sign: it is not valid now"},
+}
+"""The steps that fail, and why; every other succeeds."""
+STORIES = [
+    keys.STORY,
+    acquire.STORY,
+    possession.STORY,
+    supply_chain.STORY,
+    manufacturing_line.STORY,
+]
+
+
+@pytest.fixture(scope="module", params=STORIES, ids=lambda story: story.name)
+def play(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Performance]:
+    story: Scenario = request.param
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("LABKIT_HOME", str(tmp_path_factory.mktemp(story.name)))
+        played = Performance(story)
+        played.go_to(played.steps)
+        yield played
+        played.lab.close()
+
+
+def shown(play: Performance) -> list[Frame]:
+    """The frames of its steps."""
+    return list(play.frames[1:])
+
+
+def test_the_steps_that_fail_are_those_that_are_told_as_failures(play: Performance) -> None:
+    expected = REFUSED[play.scenario.name]
+    assert {frame.step for frame in shown(play) if frame.failure} == set(expected)
+    for step, words in expected.items():
+        assert words in play.frames[step].failure
+
+
+def test_each_thing_to_look_at_is_on_the_board(play: Performance) -> None:
+    for frame in shown(play):
+        assert frame.look_at
+        assert [node for node in frame.look_at if node not in frame.inspections] == []
+        assert [node for node in frame.look_at if node not in frame.graph] == []
+
+
+def test_the_story_s_words_use_no_sign_that_the_player_does_not_know(play: Performance) -> None:
+    """It knows ``**bold**`` and code; a single asterisk would be shown as it is."""
+    for step in play.scenario.steps:
+        assert "*" not in re.sub(r"\*\*[^*]+\*\*", "", step.narration), step.title
+
+
+def test_every_node_of_the_board_can_be_looked_into(play: Performance) -> None:
+    for frame in shown(play):
+        assert set(frame.graph) == set(frame.inspections)
+
+
+def test_a_step_that_is_no_refusal_changes_something(play: Performance) -> None:
+    """Next must never look as if it did nothing: the picture moves, or an event is told."""
+    for before, after in zip(play.frames, play.frames[1:], strict=False):
+        moved = before.picture.svg != after.picture.svg
+        assert moved or after.failure or len(after.events) > len(before.events)
+
+
+def test_a_refusal_of_the_cloud_is_explained_with_a_cure(play: Performance) -> None:
+    if play.scenario.name != "possession":
+        return
+    for step in REFUSED["possession"]:
+        told = play.frames[step].explanation
+        assert told is not None
+        assert told.refusal.code == "IH400053"
+        assert told.cures
+        assert told.about.startswith("the proof for ")
+
+
+def test_the_end_of_each_story(play: Performance) -> None:
+    """What the narration promises is so."""
+    lab = play.lab
+    if play.scenario.name == "keys":
+        assert lab.ledger().could_impersonate(keys.CARRIED) == (keys.COMPANY, keys.FACTORY)
+        assert lab.dps.registrations.get(keys.WIDGET).status == "assigned"
+    elif play.scenario.name == "acquire":
+        bought, own = lab.custodian(acquire.COMPANY).authorities()
+        assert (len(bought.chain), len(own.chain)) == (3, 1)
+    elif play.scenario.name == "possession":
+        verified = {entry.name for entry in lab.dps.certificates if entry.is_verified}
+        assert verified == {"company-x", "hospital-h", "technician-z"}
