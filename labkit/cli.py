@@ -101,7 +101,7 @@ def _value(options: argparse.Namespace) -> str:
 
 def _hosts(options: argparse.Namespace) -> int:
     from labkit.cloud.hub.service import DOMAIN
-    from labkit.wire.listener import GLOBAL_ENDPOINT, SERVICE_ENDPOINT
+    from labkit.wire.endpoints import GLOBAL_ENDPOINT, SERVICE_ENDPOINT
 
     hubs = (f"{name.removesuffix(f'.{DOMAIN}')}.{DOMAIN}" for name in options.hub)
     for name in (GLOBAL_ENDPOINT, SERVICE_ENDPOINT, *hubs):

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Connection,
     DateTime,
     Dialect,
+    Engine,
     MetaData,
     PoolProxiedConnection,
     TypeDecorator,
@@ -82,6 +83,7 @@ class Database:
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin)
         self._writing = self._engine.execution_options(labkit_begin="BEGIN IMMEDIATE")
+        self._kept = (_Kept(self._engine, "BEGIN"), _Kept(self._engine, "BEGIN IMMEDIATE"))
         try:
             with self._writing.begin() as connection:
                 metadata.create_all(connection)
@@ -106,6 +108,21 @@ class Database:
         self._check_open()
         with Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
+
+    @contextmanager
+    def quick_read(self) -> Iterator[Connection]:
+        """Like :meth:`read`, without a session and on a connection that is kept: for what a
+        device waits for. One at a time."""
+        self._check_open()
+        with self._kept[0].begin() as connection:
+            yield connection
+
+    @contextmanager
+    def quick_write(self) -> Iterator[Connection]:
+        """Like :meth:`write`, in the same manner. Whoever is inside may not use :meth:`write`."""
+        self._check_open()
+        with self._kept[1].begin() as connection:
+            yield connection
 
     def insert(self, *inserts: Insert) -> None:
         """All the rows of all the inserts or none, committed when this returns.
@@ -135,11 +152,48 @@ class Database:
             if self._inserting is not None:
                 self._inserting.close()
                 self._inserting = None
+        for kept in self._kept:
+            kept.close()
         self._engine.dispose()
 
     def _check_open(self) -> None:
         if self._closed:
             raise closed()
+
+
+class _Kept:
+    """A connection that is opened once and used by one thread at a time.
+
+    Its transactions are begun and ended at the driver: SQLAlchemy's own way there takes as long
+    as all that a registration writes.
+    """
+
+    def __init__(self, engine: Engine, begin: str) -> None:
+        self._engine = engine.execution_options(labkit_begin="")
+        self._lock, self._begin = threading.Lock(), begin
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._engine.connect()
+            connection = self._connection
+            connection.connection.cursor().execute(self._begin)
+            try:
+                yield connection
+            except BaseException:
+                connection.rollback()
+                connection.connection.rollback()
+                raise
+            connection.commit()
+            connection.connection.commit()  # SQLAlchemy's does nothing where it was not asked
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
 
 def closed() -> WorkspaceError:
@@ -161,4 +215,5 @@ def _configure(connection: Any, _record: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("labkit_begin", "BEGIN"))
+    if begin := connection.get_execution_options().get("labkit_begin", "BEGIN"):
+        connection.exec_driver_sql(begin)

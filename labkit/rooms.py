@@ -22,6 +22,7 @@ from labkit.supplychain import SupplyChain
 from labkit.supplychain.carried import copy_of
 from labkit.supplychain.ledger import Ledger
 from labkit.supplychain.records import Records
+from labkit.wire import webhook
 from labkit.wire.listener import Listener
 from labkit.wire.ports import Ports
 from labkit.wire.server_identity import TOKEN, ServerIdentity
@@ -61,6 +62,7 @@ class Rooms:
         self._leave.callback(records.close)
         self.cloud = Cloud(self._path / "cloud.db", clock, self._events)
         self._leave.callback(self.cloud.close)
+        self.cloud.dps.webhook = webhook.post
         for name in hubs:
             self.cloud.hubs.add(name)
         if not any(self.cloud.hubs):

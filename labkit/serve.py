@@ -8,19 +8,18 @@ import logging
 import os
 import signal
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from labkit.clock import Clock, parse_moment
-from labkit.cloud.store import new_sas_key, setting
+from labkit.cloud.policies import Policies
 from labkit.lab import Lab
-from labkit.wire.listener import GLOBAL_ENDPOINT
+from labkit.wire.endpoints import DPS_NAME, GLOBAL_ENDPOINT, RESOURCE_GROUP
+from labkit.wire.http.arm import subscription
 from labkit.wire.ports import Ports
 
-RESOURCE_GROUP, DPS_NAME = "lab", "lab-dps"
 _log = logging.getLogger("labkit")
 
 
@@ -50,9 +49,8 @@ def serve(workspace: Path, ports: Ports, hubs: tuple[str, ...], clock: str) -> N
 
 def description(lab: Lab) -> dict[str, Any]:
     """Where a client finds each service of a running lab. Holds secrets: the SAS keys."""
-    listener, database = lab.listener, lab.cloud.database
+    listener = lab.listener
     host, https = _in_url(listener.host), listener.https_port
-    key = setting(database, "sas:dps", new_sas_key)
     return {
         "ready": True,
         "idScope": lab.dps.id_scope,
@@ -62,12 +60,12 @@ def description(lab: Lab) -> dict[str, Any]:
             "mqttPort": listener.mqtt_port,
             "httpsPort": https,
             "deviceEndpoint": GLOBAL_ENDPOINT,
-            "connectionString": _connection(f"{host}:{https}", "provisioningserviceowner", key),
+            "connectionString": _connection(f"{host}:{https}", lab.cloud.policies("dps")),
         },
         "hubs": [_hub(lab, name) for name in sorted(listener.hub_ports)],
         "arm": {
             "endpoint": f"https://{host}:{https}",
-            "subscriptionId": setting(database, "subscription", lambda: str(uuid.uuid4())),
+            "subscriptionId": subscription(lab.cloud.database),
             "resourceGroup": RESOURCE_GROUP,
             "provisioningService": DPS_NAME,
         },
@@ -76,18 +74,21 @@ def description(lab: Lab) -> dict[str, Any]:
 
 def _hub(lab: Lab, name: str) -> dict[str, Any]:
     listener, port = lab.listener, lab.listener.hub_ports[name]
-    key = setting(lab.cloud.database, f"sas:hub:{name}", new_sas_key)
     return {
         "hostName": lab.hub(name).host_name,
         "address": listener.host,
         "mqttPort": listener.mqtt_port,
         "httpsPort": port,
-        "connectionString": _connection(f"{_in_url(listener.host)}:{port}", "iothubowner", key),
+        "connectionString": _connection(
+            f"{_in_url(listener.host)}:{port}", lab.cloud.policies(name)
+        ),
     }
 
 
-def _connection(host: str, policy: str, key: str) -> str:
-    return f"HostName={host};SharedAccessKeyName={policy};SharedAccessKey={key}"
+def _connection(host: str, policies: Policies) -> str:
+    owner = policies.owner
+    keys = f"SharedAccessKeyName={owner.name};SharedAccessKey={owner.primary_key}"
+    return f"HostName={host};{keys}"
 
 
 def _in_url(host: str) -> str:

@@ -62,7 +62,9 @@ def test_reopening_continues_and_the_device_provisions_again(tmp_path: Path) -> 
     with open_lab(tmp_path / "lab") as lab:
         widget = lab.device("smart-x-widget-001")
         assert widget.assignment == first
-        assert widget.provision() == first
+        again = widget.provision()
+        assert (again.hub, again.device_id) == (first.hub, first.device_id)
+        assert again.substatus == "reprovisionedToInitialAssignment"
         widget.connect().send({"temperature": 21.5})
         assert len(lab.hub().messages()) == 1
         assert [c.name for c in lab.custodians] == ["Company-X", "Factory-Y", "Technician-Z"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from labkit.clock import Clock
-from labkit.cloud import codes, handshakes, presentations
+from labkit.cloud import codes, handshakes, policies, presentations
 from labkit.cloud.dps import ProvisioningService
 from labkit.cloud.hub import Hubs
+from labkit.cloud.policies import Policies
 from labkit.cloud.presentations import Presentation
 from labkit.cloud.presented import Presented
 from labkit.cloud.refusals import Refusals
@@ -26,6 +27,11 @@ class Cloud:
         self.refusals = Refusals(self.database, clock, events)
         self.hubs = Hubs(self.database, clock, events, self.refusals)
         self.dps = ProvisioningService(self.database, clock, events, self.refusals, self.hubs)
+
+    def policies(self, service: str) -> Policies:
+        """The shared access policies of a service: ``dps``, or a hub's name."""
+        kind = policies.DPS if service == "dps" else policies.HUB
+        return Policies(service, kind, self.database)
 
     def stranger(self, client_id: str, user_name: str, presented: Presented) -> ServiceRefusal:
         """The refusal of an MQTT client whose user name is neither DPS's nor a hub's."""

@@ -11,7 +11,21 @@ CA_NOT_FOUND = AzureError(401, 401002, "CA certificate not found.")  # sdk-cshar
 INVALID_CERTIFICATE = AzureError(401, 401002, "Invalid certificate.")
 NO_SUCH_OPERATION = AzureError(404, 404202, "Operation not found.")
 BAD_REQUEST = AzureError(400, 400004, "Invalid request.")
-NO_HUB = AzureError(400, 400208, "No IoT hub is linked to the provisioning service.")
+SIGNING_MISMATCH = AzureError(
+    401, 401002, "Signing certificate info did not match chain elements."
+)  # iotedge #2739
+NO_SUCH_ENROLLMENT = AzureError(404, 404201, "Enrollment not found.")
+NO_SUCH_REGISTRATION = AzureError(404, 404202, "Registration not found.")
+ENROLLMENT_EXISTS = AzureError(409, 409201, "Enrollment already exists.")
+AT_WORK = AzureError(409, 409203, "Precondition failed.")  # sdk-c common_prov_e2e.c
+STALE_ENTRY = AzureError(412, 412201, "Precondition failed.")
+TOO_MANY = AzureError(400, 400203, "The quota of the provisioning service is exceeded.")
+THROTTLED = AzureError(429, 429001, "Too many requests.")
+
+# How custom allocation fails: iot-dps how-to-use-custom-allocation-policies, troubleshooting
+ALLOCATION_FAILED = AzureError(400, 400207, "Custom allocation failed.")
+NO_HUB = AzureError(400, 400208, "No IoT hub was specified for the device.")
+HUB_REFUSED = AzureError(400, 400209, "Custom allocation was not authorized.")
 POSSESSION_FAILED = "IH400053"
 STALE_ETAG = AzureError(412, "IH412001", "Invalid ETag supplied.")  # azure-cli #13098
 HUB_UNAUTHORIZED = AzureError(401, 401003, "IotHubUnauthorized")

@@ -12,9 +12,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from cryptography import x509
-from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select
+from sqlalchemy.orm import Mapped, mapped_column
 
+from labkit.cloud.prepared import Prepared
 from labkit.cloud.presented import Presented
 from labkit.cloud.store import Base
 from labkit.database import Database
@@ -57,27 +58,66 @@ class _Attempt(Base):
         return Presentation(self.service, self.device, self.at, False, self.chain_pem, self.seen)
 
 
+_presentations: Table = Presentation.__table__  # type: ignore[assignment]
+_attempts: Table = _Attempt.__table__  # type: ignore[assignment]
+_SEEN = select(
+    1
+    + func.max(
+        func.coalesce(select(func.max(_presentations.c.seen)).scalar_subquery(), 0),
+        func.coalesce(select(func.max(_attempts.c.seen)).scalar_subquery(), 0),
+    )
+).scalar_subquery()
+_VISIT = ("service", "device", "at", "chain_pem")
+_keep = Prepared(
+    insert(_presentations)
+    .prefix_with("OR REPLACE")
+    .values({name: bindparam(name) for name in (*_VISIT, "accepted")} | {"seen": _SEEN})
+)
+_try = Prepared(
+    insert(_attempts).values({name: bindparam(name) for name in _VISIT} | {"seen": _SEEN})
+)
+_known = Prepared(
+    select(_presentations.c.chain_pem).where(
+        _presentations.c.service == bindparam("at_service"),
+        _presentations.c.device == bindparam("of_device"),
+    )
+)
+_forget = Prepared(
+    delete(_attempts).where(
+        _attempts.c.service == bindparam("at_service"),
+        _attempts.c.device == bindparam("of_device"),
+    )
+)
+_newest = select(_attempts.c.number).order_by(_attempts.c.number.desc()).limit(ATTEMPTS_KEPT)
+_prune = Prepared(delete(_attempts).where(_attempts.c.number.not_in(_newest)))
+
+
 def keep(
-    session: Session, service: str, device: str, at: datetime, presented: Presented, accepted: bool
+    connection: Connection,
+    service: str,
+    device: str,
+    at: datetime,
+    presented: Presented,
+    accepted: bool,
 ) -> None:
     """Replaces what was known of the device's last visit to this service, or of the last that
     was refused under its name."""
-    pem, seen = chain.to_pem(presented.chain), _next(session)
-    known = session.get(Presentation, (service, device))
-    if accepted or (known is not None and _same_key(known, presented)):
-        session.merge(Presentation(service, device, at, accepted, pem, seen))
+    visit = {"service": service, "device": device, "at": at, "chain_pem": _pem(presented)}
+    if accepted or _is_the_device(connection, service, device, presented):
+        _keep.rows(connection, **visit, accepted=accepted)
         return
-    named = (_Attempt.service == service, _Attempt.device == device)
-    session.execute(delete(_Attempt).where(*named))
-    session.add(_Attempt(service, device, at, pem, seen))
-    session.flush()
-    newest = select(_Attempt.number).order_by(_Attempt.number.desc()).limit(ATTEMPTS_KEPT)
-    session.execute(delete(_Attempt).where(_Attempt.number.not_in(newest)))
+    _forget.rows(connection, at_service=service, of_device=device)
+    _try.rows(connection, **visit)
+    _prune.rows(connection)
 
 
-def _next(session: Session) -> int:
-    counts = (select(func.max(table.seen)) for table in (Presentation, _Attempt))
-    return 1 + max(session.scalar(count) or 0 for count in counts)
+def _is_the_device(connection: Connection, service: str, device: str, presented: Presented) -> bool:
+    row = _known.first(connection, at_service=service, of_device=device)
+    return row is not None and _same_key(row[0], presented)
+
+
+def _pem(presented: Presented) -> str:
+    return chain.to_pem(presented.chain)
 
 
 def all_of(database: Database) -> list[Presentation]:
@@ -99,11 +139,12 @@ def attempts(database: Database) -> list[Presentation]:
         return [row.as_presentation() for row in rows]
 
 
-def _same_key(known: Presentation, presented: Presented) -> bool:
+def _same_key(known_pem: str, presented: Presented) -> bool:
     """The handshake proved that the visitor has the leaf's key: who has the device's is it."""
-    if presented.leaf is None or not known.chain:
+    if presented.leaf is None or not known_pem:
         return False
     try:
-        return presented.leaf.public_key() == known.chain[0].public_key()
+        known = x509.load_pem_x509_certificate(known_pem.encode())
+        return presented.leaf.public_key() == known.public_key()
     except Exception:  # a key of a kind, or in a form, that cannot be read
         return False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -15,7 +17,7 @@ from labkit.clock import Clock
 from labkit.cloud.presented import Presented
 from labkit.cloud.store import Base
 from labkit.database import Database
-from labkit.errors import AzureError, NotFound, ServiceRefusal
+from labkit.errors import AzureError, Conflict, NotFound, ServiceRefusal
 from labkit.events import Events
 from labkit.pki import chain
 from labkit.trace import Check, first_failure
@@ -30,8 +32,35 @@ LONGEST_TEXT = 1_000
 """Characters that are kept of a text that may repeat what a stranger wrote."""
 
 
+class RefusedNotFound(ServiceRefusal, NotFound):
+    """404: for those who catch either."""
+
+
+class RefusedConflict(ServiceRefusal, Conflict):
+    """409 or 412: for those who catch either."""
+
+
+class Throttled(ServiceRefusal):
+    """429: the client is asked to come back after ``retry_after`` seconds."""
+
+    retry_after = 1
+
+
+_KINDS = {404: RefusedNotFound, 409: RefusedConflict, 412: RefusedConflict, 429: Throttled}
+
+
+class Denial(Exception):
+    """A no that was found inside a transaction, which it takes back; :meth:`Refusals.told` then
+    makes the refusal of it."""
+
+    def __init__(self, error: AzureError, *checks: Check) -> None:
+        self.error, self.checks, self.retry_after = error, checks, 0
+        super().__init__(error.message)
+
+
 class Refusal(Base):
-    """One refusal, as it is kept. ``presented`` is the chain in PEM, leaf first."""
+    """One refusal, as it is kept. ``presented`` is the chain in PEM, leaf first. A ``quiet`` one
+    only answers somebody who asked for what is not there: nobody wants it as the last of all."""
 
     __tablename__ = "refusal"
     number: Mapped[int] = mapped_column(primary_key=True, init=False)
@@ -44,6 +73,7 @@ class Refusal(Base):
     message: Mapped[str]
     presented: Mapped[str]
     trace: Mapped[list[Any]]
+    quiet: Mapped[bool] = mapped_column(default=False)
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -68,14 +98,36 @@ class Refusals:
         error: AzureError,
         checks: tuple[Check, ...],
         presented: Presented = Presented(),  # noqa: B008  frozen
+        *,
+        quiet: bool = False,
     ) -> ServiceRefusal:
-        """Keeps the refusal and returns it as the exception to raise."""
+        """Keeps the refusal and returns it as the exception to raise; ``quiet`` is no event."""
         checks, device = tuple(map(_clipped, checks)), clipped(device, LONGEST_ID)
         row = self._row(service, device, (error.status, str(error.code)), error.message)
+        row.quiet = quiet
         self._keep(row, checks, presented)
-        refusal = ServiceRefusal(error, checks, tracking_id=row.tracking_id)
+        kind = _KINDS.get(error.status, ServiceRefusal)
+        refusal = kind(error, checks, tracking_id=row.tracking_id)
         said = f"{device or 'a client'} was refused, {refusal.message}"
-        self._record(row, said, error.code, checks)
+        if not quiet:
+            self._record(row, said, error.code, checks)
+        return refusal
+
+    @contextmanager
+    def told(self, service: str, about: str) -> Iterator[None]:
+        """Raises a :class:`Denial` from within as the refusal that it is."""
+        try:
+            yield
+        except Denial as denial:
+            raise self.of(denial, service, about) from None
+
+    def of(
+        self, denial: Denial, service: str, about: str, *, quiet: bool = False
+    ) -> ServiceRefusal:
+        """The refusal that a denial is: see :meth:`refuse`."""
+        refusal = self.refuse(service, about, denial.error, denial.checks, quiet=quiet)
+        if isinstance(refusal, Throttled):
+            refusal.retry_after = denial.retry_after
         return refusal
 
     def note(self, service: str, message: str, check: Check, presented: Presented) -> None:
@@ -105,10 +157,9 @@ class Refusals:
         return next(iter(self.recent(device, service=service, limit=1)), None)
 
     def recent(self, device: str = "", *, service: str = "", limit: int = 50) -> list[Refusal]:
-        """The most recent first."""
+        """The most recent first; quiet ones only where the device is named."""
         query = select(Refusal).order_by(Refusal.number.desc()).limit(limit)
-        if device:
-            query = query.where(Refusal.device == device)
+        query = query.where(Refusal.device == device if device else ~Refusal.quiet)
         if service:
             query = query.where(Refusal.service == service)
         with self._database.read() as session:

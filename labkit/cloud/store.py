@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import time
 from base64 import b64encode
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import JSON
@@ -52,3 +54,24 @@ def new_sas_key() -> str:
 def new_etag() -> str:
     """A version of a record that was never there before."""
     return secrets.token_hex(8)
+
+
+def machine_time() -> datetime:
+    """Real time, in which SAS tokens live, as the machines do that make them. Certificates are
+    judged by the lab's clock."""
+    return datetime.fromtimestamp(time.time(), UTC)
+
+
+def etag_matches(if_match: str, etag: str) -> bool:
+    """If-Match (RFC 9110, 13.1.1) against the ETag of a record that exists.
+
+    Nothing and ``*`` match any. Clients differ in how they write the rest: quoted, unquoted,
+    escaped as it stood in the JSON, as base64 of the quoted text, or several of these.
+    """
+    wanted = {part.strip().removeprefix("W/").strip('"\\') for part in if_match.split(",")}
+    return bool(wanted & {"", "*", etag, wire_etag(etag)})
+
+
+def wire_etag(etag: str) -> str:
+    """An ETag as registration states carry it: base64 of the quoted text."""
+    return b64encode(f'"{etag}"'.encode()).decode()

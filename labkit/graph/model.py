@@ -273,8 +273,10 @@ class _Board:
     def _known(self, certificate: x509.Certificate) -> str | None:
         return self._ids.get(chain.thumbprint(certificate))
 
-    def _named(self, signing: x509.Certificate) -> str | None:
+    def _named(self, signing: x509.Certificate | None) -> str | None:
         """The group's certificate as DPS has it, else as the supply chain has it."""
+        if signing is None:  # symmetric keys, or a reference
+            return None
         entries = (e for e in self._lab.dps.certificates if e.certificate == signing)
         entry = next(entries, None)
         return f"entry {entry.name}" if entry else self._known(signing)

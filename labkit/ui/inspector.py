@@ -90,9 +90,10 @@ class _Inspector:
         registrations = list(self._lab.dps.registrations)
         for group in self._lab.dps.enrollment_groups:
             count = sum(r.group_id == group.id for r in registrations)
+            named = chain.subject(group.certificate) if group.certificate else "no certificate"
             facts = (
                 ("state", "enabled" if group.enabled else "disabled"),
-                ("admits", f"devices below {chain.subject(group.certificate)}"),
+                ("admits", f"devices below {named}"),
                 ("assigned so far", f"{count} devices"),
             )
             title, kind = group.id, "enrollment group"

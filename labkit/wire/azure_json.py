@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from datetime import UTC, datetime
 from typing import Any
 
-from labkit.cloud.dps.registrations import Registration
+from cryptography import x509
+
+from labkit.cloud.dps.registrations import ASSIGNING, Operation, Registration
+from labkit.cloud.store import wire_etag
 from labkit.errors import ServiceRefusal
 
 
@@ -34,6 +36,17 @@ def timestamp(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}0Z"
 
 
+def distinguished_name(name: x509.Name) -> str:
+    """A name as .NET writes it: its last part first, with a blank behind each comma."""
+    return ", ".join(part.rfc4514_string() for part in reversed(name.rdns))
+
+
+def serial_number(certificate: x509.Certificate) -> str:
+    """As .NET writes it: the number's bytes in upper-case hex."""
+    digits = f"{certificate.serial_number:X}"
+    return digits.zfill(len(digits) + len(digits) % 2)
+
+
 def refusal(error: ServiceRefusal, now: datetime) -> dict[str, Any]:
     """The body of every error of DPS, and of the hub over MQTT."""
     return {
@@ -44,21 +57,41 @@ def refusal(error: ServiceRefusal, now: datetime) -> dict[str, Any]:
     }
 
 
+def operation(found: Operation) -> dict[str, Any]:
+    """What a device is told of its registration: all of it, once there is an outcome."""
+    body: dict[str, Any] = {"operationId": found.operation_id, "status": found.status}
+    row = found.registration
+    if row is not None and found.status == ASSIGNING:
+        state = {"registrationId": row.registration_id, "status": found.status}
+        body["registrationState"] = state
+    elif row is not None:
+        body["registrationState"] = device_state(row)
+    return body
+
+
+def device_state(row: Registration) -> dict[str, Any]:
+    """A registration as its device sees it: also which group let it in, and what a webhook had
+    for it."""
+    through = {"enrollmentGroupId": row.group_id} if row.group_id else {}
+    shown = {row.attestation: through, **registration(row)}
+    return shown if row.payload is None else {**shown, "payload": row.payload}
+
+
 def registration(row: Registration) -> dict[str, Any]:
-    """An operation that has ended in an assignment. The Python SDK hangs when ``deviceId``,
-    ``assignedHub`` or ``substatus`` is missing."""
+    """A registration as back ends see it. The Python device SDK hangs when ``deviceId``,
+    ``assignedHub`` or ``substatus`` of an assignment is missing; without a hub there are none."""
+    place = {
+        "assignedHub": row.assigned_hub,
+        "deviceId": row.device_id,
+        "substatus": row.substatus,
+        "errorCode": row.error_code,
+        "errorMessage": row.error_message,
+    }
     return {
-        "operationId": row.operation_id,
+        "registrationId": row.registration_id,
+        "createdDateTimeUtc": timestamp(row.created),
         "status": row.status,
-        "registrationState": {
-            "x509": {"enrollmentGroupId": row.group_id},
-            "registrationId": row.registration_id,
-            "createdDateTimeUtc": timestamp(row.created),
-            "assignedHub": row.assigned_hub,
-            "deviceId": row.device_id,
-            "status": row.status,
-            "substatus": row.substatus,
-            "lastUpdatedDateTimeUtc": timestamp(row.updated),
-            "etag": b64encode(f'"{row.etag}"'.encode()).decode(),
-        },
+        **{name: value for name, value in place.items() if value},
+        "lastUpdatedDateTimeUtc": timestamp(row.updated),
+        "etag": wire_etag(row.etag),
     }

@@ -7,22 +7,23 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
+from functools import partial
 
 from OpenSSL import SSL
 
 from labkit.cloud import Cloud
 from labkit.events import Events
-from labkit.wire import sockets
-from labkit.wire.http import refusals
+from labkit.wire import sockets, webhook
+from labkit.wire.channel import Application, Channel
+from labkit.wire.endpoints import GLOBAL_ENDPOINT, SERVICE_ENDPOINT
 from labkit.wire.http.connection import HttpConnection
-from labkit.wire.http.messages import Router
+from labkit.wire.http.messages import Answerer
+from labkit.wire.http.services import Services
 from labkit.wire.mqtt.connection import MqttConnection
 from labkit.wire.ports import Ports
 from labkit.wire.server_identity import ServerIdentity
-from labkit.wire.tls import Application, Link
-
-GLOBAL_ENDPOINT = "global.azure-devices-provisioning.net"
-SERVICE_ENDPOINT = "lab-dps.azure-devices-provisioning.net"
+from labkit.wire.tls import Link
+from labkit.wire.workers import Workers
 
 _START_SECONDS = 10.0
 _GOODBYE_SECONDS = 1.0
@@ -39,8 +40,8 @@ class Listener:
         self, cloud: Cloud, identity: ServerIdentity, events: Events, ports: Ports
     ) -> None:
         self._cloud, self._events = cloud, events
-        self._router = Router()
-        refusals.add_routes(self._router, cloud.refusals)
+        self._services = Services(cloud)
+        cloud.dps.webhook = webhook.post
         self._links: set[Link] = set()
         self._servers: list[asyncio.Server] = []
         self._bound: list[tuple[socket.socket, Callable[[Link], Application]]] = []
@@ -51,6 +52,7 @@ class Listener:
             self._release()
             raise
         self._loop = asyncio.new_event_loop()
+        self._workers = Workers(self._loop)
         self._thread = threading.Thread(target=self._run, name="labkit listener", daemon=True)
         self._thread.start()
         self._call(self._start()).result(_START_SECONDS)
@@ -60,6 +62,7 @@ class Listener:
         if not self._thread.is_alive():
             return
         self._call(self._stop()).result(_START_SECONDS)
+        self._workers.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_START_SECONDS)
         self._loop.close()
@@ -74,25 +77,26 @@ class Listener:
         self._bound.append((mqtt, self._mqtt))
         self.mqtt_port = sockets.port_of(mqtt)
         wanted = sockets.HTTPS_PORTS if ports.https is None else (ports.https,)
-        self.https_port = self._bind_https(wanted)
+        self.https_port = self._bind_https(wanted, self._services.at_dps)
         self.hub_ports = {
-            hub.name: self._bind_https(sockets.HUB_HTTPS_PORTS) for hub in self._cloud.hubs
+            name: self._bind_https(sockets.HUB_HTTPS_PORTS, hub)
+            for name, hub in self._services.at_hubs.items()
         }
 
-    def _bind_https(self, ports: Iterable[int]) -> int:
+    def _bind_https(self, ports: Iterable[int], answerer: Answerer) -> int:
         bound = sockets.bind_first(self.host, ports)
-        self._bound.append((bound, self._https))
+        self._bound.append((bound, partial(self._https, answerer)))
         return sockets.port_of(bound)
 
     def _names(self) -> set[str]:
         hubs = {hub.host_name for hub in self._cloud.hubs}
         return {GLOBAL_ENDPOINT, SERVICE_ENDPOINT, "localhost", *hubs}
 
-    def _mqtt(self, link: Link) -> Application:
-        return MqttConnection(link, self._cloud, self._events)
+    def _mqtt(self, channel: Channel) -> Application:
+        return MqttConnection(channel, self._cloud, self._events)
 
-    def _https(self, link: Link) -> Application:
-        return HttpConnection(link, self._router, self._events)
+    def _https(self, answerer: Answerer, link: Link) -> Application:
+        return HttpConnection(link, answerer, self._mqtt, self._events)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -109,7 +113,8 @@ class Listener:
     def _link(self, application: Callable[[Link], Application]) -> Callable[[], Link]:
         context: SSL.Context = self._context
         failed = self._cloud.handshake_failed
-        return lambda: Link(context, application, self._events, self._links, failed)
+        workers, links = self._workers, self._links
+        return lambda: Link(context, application, self._events, workers, links, failed)
 
     async def _stop(self) -> None:
         """Returns when every application knows that its connection is gone."""

@@ -46,7 +46,8 @@ def bind(host: str, port: int) -> socket.socket:
     """A listening socket. Raises PortTaken, or LabError where the address is not this machine's."""
     check_port(port)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    # Named in full: only then does asyncio switch Nagle off for what is accepted here.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))

@@ -7,7 +7,8 @@ OpenSSL still checks *possession*: a stolen certificate with another key does no
 
     socket ── bytes ──> Link ── bytes in clear ──> Application (MQTT, HTTP)
                          │ presented chain
-                         │ is_full: the client reads too slowly, take nothing more from it
+                         │ is_full: the client reads too slowly, or is being worked for:
+                         │          take nothing more from it
                          └ deadlines: handshake, then whatever the application sets, goodbye
 """
 
@@ -17,7 +18,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -26,6 +27,8 @@ from OpenSSL import SSL
 from labkit.cloud.presented import Presented
 from labkit.events import Events
 from labkit.pki.chain import subject
+from labkit.wire.channel import Application
+from labkit.wire.workers import Workers
 
 HANDSHAKE_SECONDS = 10.0
 HIGH_WATER = 256 * 1024
@@ -35,24 +38,14 @@ STALL_SECONDS = 30.0
 GOODBYE_SECONDS = 5.0
 """How long a closed connection may take to deliver its last bytes; then it is cut off."""
 
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
 _READ = 64 * 1024
 _PLAIN_HTTP = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
     b"This port speaks TLS. Use https:// (the certificate to trust is named by `labkit serve`).\n"
 )
-
-
-class Application(Protocol):
-    """What speaks above TLS. Called on the event loop's thread only."""
-
-    def received(self, data: bytes) -> None: ...
-
-    def resumed(self) -> None:
-        """The link was full and is no more: goes on with what was received meanwhile."""
-        ...
-
-    def closed(self) -> None: ...
 
 
 HandshakeFailed = Callable[[str, Presented], None]
@@ -77,24 +70,25 @@ def server_context(
 
 
 class Link(asyncio.Protocol):
-    """One connection. The application sends and closes through it."""
+    """One connection. The application sends and closes through it: it is its channel."""
 
     def __init__(
         self,
         context: SSL.Context,
         application: Callable[[Link], Application],
         events: Events,
+        workers: Workers,
         opened: set[Link],
         handshake_failed: HandshakeFailed = lambda *_: None,
     ) -> None:
         self._tls = SSL.Connection(context, None)
         self._tls.set_accept_state()
         self._make_application, self._events, self._opened = application, events, opened
-        self._handshake_failed = handshake_failed
+        self._workers, self._handshake_failed = workers, handshake_failed
         self._application: Application | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._patience: asyncio.TimerHandle | None = None
-        self._closing = self._full = False
+        self._closing = self._full = self._working = self._ended = False
         self.presented = Presented()
         self.peer = ""
 
@@ -111,6 +105,9 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._tls.bio_write(data)
+            if self._working:  # one read of it is kept; what comes behind stays in the socket
+                self._socket.pause_reading()
+                return
             if self._application is None and not self._shake_hands():
                 return
             self._deliver()
@@ -119,9 +116,13 @@ class Link(asyncio.Protocol):
         except Exception as error:  # a certificate that OpenSSL takes and nobody else can read
             self._give_up(error)
 
-    def eof_received(self) -> None:
-        """Without our own close, the transport would wait for its buffer for ever."""
-        self.close()
+    def eof_received(self) -> bool:
+        """Without our own close, the transport would wait for its buffer for ever. Who is being
+        worked for may still read the answer."""
+        self._ended = True
+        if not self._working:
+            self.close()
+        return self._working
 
     def pause_writing(self) -> None:
         """The client reads too slowly. What it still sends stays in its own socket."""
@@ -133,17 +134,7 @@ class Link(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._full = False
         _cancel(self._patience)
-        if self._closing:
-            return
-        self._socket.resume_reading()
-        try:
-            if self._application is not None:
-                self._application.resumed()
-                self._deliver()
-        except SSL.Error as error:
-            self._fail(error)
-        except Exception as error:
-            self._give_up(error)
+        self._go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
@@ -163,8 +154,9 @@ class Link(asyncio.Protocol):
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits for the client that it should be given no more to do."""
-        return self._full
+        """Whether so much waits for the client that it should be given no more to do, or it is
+        being worked for already."""
+        return self._full or self._working
 
     def send(self, data: bytes) -> None:
         if self._closing or not data:
@@ -192,7 +184,45 @@ class Link(asyncio.Protocol):
             loop = asyncio.get_running_loop()
             self._deadline = loop.call_later(seconds, self._too_late, what, seconds)
 
+    def work(self, job: Callable[[], T], then: Callable[[T], None]) -> None:
+        """Does in another thread what may take its time, and gives ``then`` its result. Until
+        that nothing more is taken from the client."""
+        self._working = True
+        self._workers.run(job, lambda result: self._worked(then, result), self._give_up)
+
+    def become(self, application: Application, data: bytes) -> None:
+        """Another protocol from here on, which begins with ``data``."""
+        self._application = application
+        if data:
+            application.received(data)
+
     # ---- inside
+
+    def _worked(self, then: Callable[[T], None], result: T) -> None:
+        self._working = False
+        if self._closing:
+            return
+        try:
+            then(result)
+        except Exception as error:
+            self._give_up(error)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Takes up again what was left while the client read too slowly, or was worked for."""
+        if self._closing or self.is_full:
+            return
+        self._socket.resume_reading()
+        try:
+            if self._application is not None:
+                self._application.resumed()
+                self._deliver()
+        except SSL.Error as error:
+            self._fail(error)
+        except Exception as error:
+            self._give_up(error)
+        if self._ended and not self.is_full:
+            self.close()
 
     def _shake_hands(self) -> bool:
         try:
@@ -227,7 +257,7 @@ class Link(asyncio.Protocol):
 
     def _deliver(self) -> None:
         assert self._application is not None
-        while not self._closing and not self._full:
+        while not self._closing and not self.is_full:
             try:
                 data = self._tls.recv(_READ)
             except SSL.WantReadError:
@@ -253,8 +283,11 @@ class Link(asyncio.Protocol):
     def _flush(self) -> None:
         while not self._socket.is_closing():
             try:
-                self._socket.write(self._tls.bio_read(_READ))
+                data = self._tls.bio_read(_READ)
             except SSL.WantReadError:
+                return
+            self._socket.write(data)
+            if len(data) < _READ:  # that was all: to ask once more costs as much as to send
                 return
 
     def _fail(self, error: SSL.Error) -> None:
@@ -289,7 +322,7 @@ class Link(asyncio.Protocol):
         self.abort()
 
     def _too_late(self, what: str, seconds: float) -> None:
-        if self._full:  # it is we who do not listen: until it reads, the other clock counts
+        if self.is_full:  # it is we who do not listen: until we do, other clocks count
             self.expect_within(seconds, what)
             return
         self._record("silent", f"closed a client that was silent: {what} took over {seconds:g} s")

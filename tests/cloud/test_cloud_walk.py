@@ -33,7 +33,9 @@ def trust(lab: Lab, ca: forge.Forged) -> None:
 def group_of(lab: Lab, *chain: x509.Certificate) -> str:
     """The group that admits this chain, or ``refused``."""
     try:
-        return lab.dps.register(Caller(lab.dps.id_scope, NAME, Presented(chain))).group_id
+        found = lab.dps.register(Caller(lab.dps.id_scope, NAME, Presented(chain)))
+        assert found.registration is not None
+        return found.registration.group_id
     except ServiceRefusal:
         return "refused"
 

@@ -306,7 +306,7 @@ def test_an_idle_connection_is_closed(shared: Story, monkeypatch: pytest.MonkeyP
 def test_a_handler_that_fails_is_a_500_and_its_cause_is_in_the_log(
     shared: Story, https: http.client.HTTPSConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    router = shared.lab.listener._router
+    router = shared.lab.listener._services.dps
     monkeypatch.setattr(router, "_routes", list(router._routes))
     router.add("GET", "/fails", lambda *_: 1 / 0)  # type: ignore[arg-type, return-value]
     status, body = ask(https, "/fails")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import uuid
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import wire_clients as wire
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from stories import PemDevice, Story, eventually, pem_device, said
 from wire_clients import (
     PUBACK,
@@ -29,6 +32,15 @@ from wire_clients import (
 
 from labkit.cloud.dps import attestation
 from labkit.cloud.hub import authentication
+
+noise = st.one_of(
+    st.binary(max_size=200),
+    st.builds(wire.packet, st.integers(0, 15), st.integers(0, 15), st.binary(max_size=60)),
+    st.builds(
+        wire.connect, st.text(max_size=9), st.sampled_from(["a/b/?c=d", "s/registrations/w"])
+    ),
+    st.just(wire.PING),
+)
 
 MakeDevice = Callable[..., PemDevice]
 Dial = Callable[[PemDevice | None], MqttClient]
@@ -465,3 +477,32 @@ def test_a_connection_that_ends_is_told_to_the_hub_once(
     gone = "leaves left contoso-hub"
     eventually(lambda: said(shared.lab, "hub", gone))
     assert [e.text for e in shared.lab.events.about(kind="disconnected")].count(gone) == 1
+
+
+# ---- noise
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(noise, max_size=6))
+def test_arbitrary_bytes_end_in_a_clean_close_and_nothing_is_kept(
+    shared: Story, sent: list[bytes]
+) -> None:
+    """Packets that may be, packets that may not, and no packets at all, in any order: the server
+    answers or closes, no failure of its own is logged, and of the client nothing is left."""
+    before = len(shared.lab.events.about(kind="failed"))
+    with MqttClient(shared.lab, tls(shared.lab)) as client:
+        with contextlib.suppress(OSError):
+            client.send(*sent, wire.DISCONNECT)
+        client.socket.settimeout(0.2)
+        with contextlib.suppress(EOFError, TimeoutError):
+            while True:
+                client.receive()
+    eventually(lambda: not shared.lab.listener._links)
+    assert len(shared.lab.events.about(kind="failed")) == before
+
+
+def test_a_packet_that_never_ends_is_bounded(shared: Story) -> None:
+    """What it announces is checked before anything of it is waited for."""
+    with MqttClient(shared.lab, tls(shared.lab)) as client:
+        client.send(b"\x10\xff\xff\xff\x7f")
+        assert client.is_cut_off()

@@ -122,7 +122,7 @@ def test_https_takes_no_further_request_from_who_does_not_read(
 ) -> None:
     from labkit.wire.http.messages import Response
 
-    router = shared.lab.listener._router
+    router = shared.lab.listener._services.dps
     monkeypatch.setattr(router, "_routes", list(router._routes))
     router.add("GET", "/large", lambda *_: Response(200, b"x" * 100_000))
     ask, many = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n", 200

@@ -284,7 +284,7 @@ def test_a_request_id_is_echoed_byte_for_byte(where: str, rid: str, version: str
     """Not decoded and encoded again: the client compares it with what it wrote."""
     topic = f"{where}/?$rid={rid}"
     assert topics.request_id(topic) == rid
-    answer = topics.answer(where, rid, version=version)
+    answer = topics.answer(where, rid, {"$version": version})
     assert answer.startswith(topic)
     assert topics.split(answer)[1]["$version"] == version
 

@@ -212,17 +212,15 @@ def test_a_device_that_was_never_accepted_shows_its_refusal(
     assert shared.lab.cloud.visits("dps")[0].device == device.name, "the newest comes first"
 
 
-def test_strangers_make_room_for_strangers_only(
-    shared: Story, make: MakeDevice, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(presentations, "ATTEMPTS_KEPT", 5)
+def test_strangers_make_room_for_strangers_only(shared: Story, make: MakeDevice) -> None:
+    kept = presentations.ATTEMPTS_KEPT
     device = make("here-to-stay")
     assert try_dps(shared, device, device.name)
     now, database = shared.lab.clock.now(), shared.lab.cloud.database
-    for number in range(20):
+    for number in range(kept + 5):
         with database.write() as session:
             at, shown = now + timedelta(seconds=number), Presented(device.chain[1:])
             presentations.keep(session, "dps", f"stranger-{number}", at, shown, False)
     found = [v.device for v in shared.lab.cloud.visits("dps") if v.device.startswith("stranger")]
-    assert found == [f"stranger-{number}" for number in (19, 18, 17, 16, 15)]
+    assert found == [f"stranger-{number}" for number in range(kept + 4, 4, -1)]
     assert last_visit(shared, "dps", device.name).accepted

@@ -1,9 +1,13 @@
-"""Who may register? The presented chain against the enrollments, explained step by step.
+"""Who may register? What a device presented against the enrollments, explained step by step.
 
-The order of the questions is the order in which the answers explain a failure best:
+The order of the questions is the order in which the answers explain a failure best. With X.509:
 
-    whose certificate is it? ── does the chain reach a verified CA? ── which entry decides?
-    ── is that entry enabled?
+    whose certificate is it? ─┬─ an individual enrollment has this ID: is it enabled, does it name
+                              │  this certificate, and does the chain hold?
+                              └─ none has: does the chain reach a verified CA? which group decides,
+                                 leaf to root? is it enabled?
+
+With symmetric keys: :mod:`labkit.cloud.dps.symmetric_keys`.
 """
 
 from __future__ import annotations
@@ -17,7 +21,15 @@ from cryptography import x509
 from labkit import ids
 from labkit.cloud import codes
 from labkit.cloud.certificates import CaCertificates
-from labkit.cloud.dps.enrollment_groups import EnrollmentGroup, EnrollmentGroups
+from labkit.cloud.dps.enrollment_groups import EnrollmentGroups
+from labkit.cloud.dps.entries import (
+    Enrollment,
+    EnrollmentGroup,
+    Entry,
+    SymmetricKeyAttestation,
+    X509Attestation,
+)
+from labkit.cloud.hub.placement import NOBODY, Credentials
 from labkit.cloud.presented import Presented
 from labkit.errors import AzureError
 from labkit.pki import chain, verdict
@@ -27,33 +39,45 @@ POSSESSION = "the device holds the private key of the certificate that it sent"
 REGISTRATION_ID = "the registration ID is the CN of that certificate"
 ENTRY = "an enrollment names a certificate of the chain"
 ENABLED = "that enrollment is enabled"
+OWN_ENTRY = "the individual enrollment of this ID names the certificate that was sent"
 
 _ATTESTATION = "Azure documentation, DPS concepts: X.509 certificate attestation"
+_DISENROLL = "Azure documentation, DPS: how to disenroll or revoke a device"
 
 
 @dataclass(frozen=True, slots=True)
 class Attested:
-    """The outcome: ``group`` and nothing else, or a ``refusal`` as Azure words it and the
-    ``checks`` that explain it."""
+    """The outcome: the ``entry`` that admits the device and the ``credentials`` for its hub; or a
+    ``refusal`` as Azure words it and the ``checks`` that explain it. ``entry`` is there with a
+    refusal too where a disabled one decided."""
 
     checks: tuple[Check, ...] = ()
     refusal: AzureError | None = None
-    group: EnrollmentGroup | None = None
+    entry: Entry | None = None
+    credentials: Credentials = NOBODY
 
 
 def attest(
     registration_id: str,
     presented: Presented,
+    individual: Enrollment | None,
     certificates: CaCertificates,
+    verified: Sequence[x509.Certificate],
     groups: EnrollmentGroups,
     at: datetime,
 ) -> Attested:
-    """Judges a device's chain against the verified CAs and the enrollment groups."""
+    """Judges a device's chain against its individual enrollment, or the verified CAs and the
+    enrollment groups. ``individual`` is the enrollment of this registration ID, or
+    the one that names the leaf."""
     checks = own_certificate(registration_id, presented)
     leaf = presented.leaf
     if leaf is None or first_failure(checks):
         return _stop(checks, codes.UNAUTHORIZED)
-    verified = certificates.verified()
+    if individual is not None:
+        if not ids.same(individual.id, registration_id):
+            checks.append(_of_another(individual, leaf, registration_id))
+            return _stop(checks, codes.INVALID_CERTIFICATE)
+        return _individually(individual, presented, certificates, verified, at, checks)
     found = verdict.judge(presented.chain, verified, at)
     if not found.accepted:
         checks += [_in_azure_words(check, found, certificates) for check in found.checks]
@@ -61,9 +85,13 @@ def attest(
     path = [*found.path, *_beyond(found.path[-1], presented, verified, at)]
     group = groups.deciding(path)
     if group is not None and group.enabled:
-        return Attested(group=group)
-    checks += [*found.checks, *_entry(path, group)]
-    return _stop(checks, codes.UNAUTHORIZED)
+        return Attested(entry=group, credentials=Credentials(chain.thumbprint(leaf)))
+    checks += found.checks
+    if group is not None:
+        return _switched_off(checks, group, f"it names {_named_in(path, group)} and decides")
+    renewed = _renewed(path, groups)
+    checks.append(_no_entry(path, renewed))
+    return _stop(checks, codes.SIGNING_MISMATCH if renewed else codes.UNAUTHORIZED)
 
 
 def _beyond(
@@ -74,30 +102,182 @@ def _beyond(
 ) -> list[x509.Certificate]:
     """The verifier stops at the first CA that is trusted; a group may name one above it. What
     lies above counts as far as a verified CA vouches for it, through CAs that may sign now."""
+    if chain.is_self_signed(anchor):
+        return []
     pool = [ca for ca in (*verified, *presented.chain) if verdict.may_issue(ca, at)]
     above = chain.climb(anchor, pool)[1:]
     vouched = [place for place, ca in enumerate(above, 1) if ca in verified]
     return above[: max(vouched, default=0)]
 
 
-def _entry(path: Sequence[x509.Certificate], group: EnrollmentGroup | None) -> list[Check]:
+# ---- a device with an entry of its own
+
+
+def _individually(
+    entry: Enrollment,
+    presented: Presented,
+    certificates: CaCertificates,
+    verified: Sequence[x509.Certificate],
+    at: datetime,
+    checks: list[Check],
+) -> Attested:
+    leaf = presented.chain[0]
+    if not entry.enabled:
+        why = "there is one of this registration ID: it decides, and no group is asked"
+        return _switched_off(checks, entry, why)
+    own = _own_entry(entry, leaf)
+    checks.append(own)
+    if own.failed:
+        return _stop(checks, codes.INVALID_CERTIFICATE)
+    checks += _own_chain(presented, certificates, verified, at)
+    if first_failure(checks):
+        return _stop(checks, _refusal_for(checks))
+    return Attested(entry=entry, credentials=_credentials(entry))
+
+
+def _of_another(entry: Enrollment, leaf: x509.Certificate, registration_id: str) -> Check:
+    return failed(
+        OWN_ENTRY,
+        chain.subject(leaf),
+        f"it belongs to individual enrollment {entry.id!r}, and the device registers as "
+        f"{registration_id!r}: a certificate is in one entry only",
+        f"make the enrollment under the ID {registration_id!r}, which is the CN, and delete "
+        f"{entry.id!r}",
+        source=_ATTESTATION,
+    )
+
+
+def _own_entry(entry: Enrollment, leaf: x509.Certificate) -> Check:
+    about, named = chain.subject(leaf), entry.attestation
+    if isinstance(named, SymmetricKeyAttestation):
+        return failed(
+            OWN_ENTRY,
+            about,
+            f"individual enrollment {entry.id!r} wants a symmetric key, and no certificate",
+            "put the device's certificate into its enrollment",
+            "delete the enrollment: then a group may admit the device",
+            source=_ATTESTATION,
+        )
+    if leaf in named.certificates:
+        role = "primary" if leaf == named.primary else "secondary"
+        return passed(OWN_ENTRY, about, f"it is the {role} certificate of {entry.id!r}")
+    return failed(OWN_ENTRY, about, *_another(entry, named, leaf), source=_ATTESTATION)
+
+
+def _another(entry: Enrollment, named: X509Attestation, leaf: x509.Certificate) -> tuple[str, ...]:
+    """Why, and the cures, where the enrollment names another certificate than was sent."""
+    authority = next((c for c in named.certificates if chain.signed_by(leaf, c)), None)
+    if authority is not None:
+        return (
+            f"individual enrollment {entry.id!r} names {chain.subject(authority)}, the CA that "
+            "signed it: an individual enrollment names the device's own certificate",
+            "put the device's own certificate into the individual enrollment",
+            f"delete it, and create an enrollment group for {chain.subject(authority)}",
+        )
+    return (
+        f"individual enrollment {entry.id!r} names {chain.names(named.certificates)} with another "
+        "thumbprint: the device has a new certificate, or is not the device that was meant",
+        "put the device's new certificate into the enrollment, as primary or as secondary",
+        "give the device back the certificate that the enrollment names",
+    )
+
+
+def _own_chain(
+    presented: Presented,
+    certificates: CaCertificates,
+    verified: Sequence[x509.Certificate],
+    at: datetime,
+) -> list[Check]:
+    """The checks that fail for a certificate that the enrollment names: none when it is sound.
+
+    Self-signed, it is its own root: that the entry names it is all the trust that it needs, and
+    whether it says CA:TRUE does not count (``openssl req -x509`` says so unless told otherwise).
+    Signed by a CA, it needs its chain like any other.
+    """
+    leaf = presented.chain[0]
+    alone = chain.is_self_signed(leaf)
+    sent = presented.chain[:1] if alone else presented.chain
+    found = verdict.judge(sent, [leaf] if alone else verified, at)
+    if found.accepted:
+        return []
+    checks = [_in_azure_words(check, found, certificates) for check in found.checks]
+    if alone:
+        checks = [check for check in checks if check.name != verdict.LEAF]
+    return checks if first_failure(checks) else []
+
+
+def _credentials(entry: Enrollment) -> Credentials:
+    """Both certificates of the entry: the device may change to the other one at any time."""
+    assert isinstance(entry.attestation, X509Attestation)
+    slots = (entry.attestation.primary, entry.attestation.secondary)
+    return Credentials(
+        *(chain.thumbprint(slot) if isinstance(slot, x509.Certificate) else "" for slot in slots)
+    )
+
+
+# ---- the walk over the groups
+
+
+def _named_in(path: Sequence[x509.Certificate], group: EnrollmentGroup) -> str:
+    """The certificate by which the group was found."""
+    named = (
+        ()
+        if isinstance(group.attestation, SymmetricKeyAttestation)
+        else (group.attestation.certificates)
+    )
+    found = next((chain.subject(c) for c in path if c in named), "")
+    return found or "a CA certificate that was uploaded"
+
+
+def _switched_off(checks: list[Check], entry: Entry, why: str) -> Attested:
+    """The entry that decides is disabled."""
+    noun = "individual enrollment" if isinstance(entry, Enrollment) else "enrollment group"
+    either = (
+        "enable it"
+        if isinstance(entry, Enrollment)
+        else "enable it, or enroll the device on its own"
+    )
+    disabled = failed(
+        ENABLED, entry.id, f"{noun} {entry.id!r} is disabled", either, source=_DISENROLL
+    )
+    checks = [*checks, passed(ENTRY, entry.id, f"{noun} {entry.id!r}: {why}"), disabled]
+    return Attested(tuple(checks), codes.UNAUTHORIZED, entry)
+
+
+def _renewed(
+    path: Sequence[x509.Certificate], groups: EnrollmentGroups
+) -> tuple[EnrollmentGroup, x509.Certificate] | None:
+    """The group that names another certificate of the same name: a CA that was issued again."""
+    names = {certificate.subject for certificate in path[1:]}
+    for group in groups:
+        if isinstance(group.attestation, SymmetricKeyAttestation):
+            continue
+        for certificate in group.attestation.certificates:
+            if certificate.subject in names:
+                return group, certificate
+    return None
+
+
+def _no_entry(
+    path: Sequence[x509.Certificate], renewed: tuple[EnrollmentGroup, x509.Certificate] | None
+) -> Check:
     """Why no enrollment admits a chain that is sound."""
     about = chain.subject(path[0])
-    if group is None:
-        why = f"no enrollment names any of {chain.names(path)}"
-        cure = f"create an enrollment group for one of its CAs: {chain.names(path[1:])}"
-        return [failed(ENTRY, about, why, cure, source=_ATTESTATION)]
-    signing = chain.subject(group.certificate)
-    return [
-        passed(ENTRY, signing, f"enrollment group {group.id!r} names it and decides"),
-        failed(
-            ENABLED,
-            group.id,
-            f"enrollment group {group.id!r} is disabled",
-            "enable it, or enroll the device on its own",
+    if renewed is not None:
+        group, certificate = renewed
+        name = chain.subject(certificate)
+        return failed(
+            ENTRY,
+            name,
+            f"enrollment group {group.id!r} names a {name}, but not the one in the chain: it was "
+            "issued again, and the thumbprints differ",
+            f"put the {name} of the chain into group {group.id!r}, as primary or as secondary",
+            "install the chain with the old one in the device",
             source=_ATTESTATION,
-        ),
-    ]
+        )
+    why = f"no enrollment names any of {chain.names(path)}"
+    cure = f"create an enrollment group for one of its CAs: {chain.names(path[1:])}"
+    return failed(ENTRY, about, why, cure, source=_ATTESTATION)
 
 
 def own_certificate(registration_id: str, presented: Presented) -> list[Check]:

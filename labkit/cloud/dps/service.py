@@ -2,51 +2,80 @@
 
 from __future__ import annotations
 
-import secrets
-import uuid
-import zlib
-from dataclasses import dataclass
-
-from sqlalchemy.orm import Session
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
 
 from labkit import ids
 from labkit.clock import Clock
 from labkit.cloud import codes, presentations
-from labkit.cloud.certificates import CaCertificates
+from labkit.cloud.dps import registrations, symmetric_keys
+from labkit.cloud.dps.allocation import Webhook
+from labkit.cloud.dps.assignment import (
+    SERVICE,
+    Assignments,
+    Situation,
+    new_operation_id,
+    registered_name,
+)
 from labkit.cloud.dps.attestation import Attested, attest, no_certificate
-from labkit.cloud.dps.enrollment_groups import EnrollmentGroup, EnrollmentGroups
-from labkit.cloud.dps.registrations import Registration, Registrations, assign
-from labkit.cloud.hub import Hub, Hubs
+from labkit.cloud.dps.certificates import DpsCertificates
+from labkit.cloud.dps.enrollment_groups import EnrollmentGroups
+from labkit.cloud.dps.enrollments import Enrollments
+from labkit.cloud.dps.entries import CUSTOM, Entry
+from labkit.cloud.dps.limits import Limits
+from labkit.cloud.dps.registrations import (
+    ASSIGNING,
+    DISABLED,
+    Operation,
+    Registration,
+    Registrations,
+)
+from labkit.cloud.dps.symmetric_keys import Claim
+from labkit.cloud.dps.trust import Trust
+from labkit.cloud.hub import Hubs
+from labkit.cloud.hub.links import LinkedHubs
 from labkit.cloud.presented import Presented
-from labkit.cloud.refusals import Refusals
-from labkit.cloud.store import new_id_scope, setting
+from labkit.cloud.refusals import Denial, Refusals
+from labkit.cloud.store import machine_time, new_id_scope, setting
 from labkit.database import Database
 from labkit.errors import AzureError, ServiceRefusal
 from labkit.events import Events
-from labkit.pki import chain
 from labkit.trace import Check, failed
 
-SERVICE = "dps"
 _ID_SCOPE = "the ID scope is this provisioning service's"
 _REGISTRATION_ID = "the registration ID is well formed"
 _CLIENT_ID = "the MQTT client ID is the registration ID"
-_HUB = "a hub is linked"
+_OPERATION = "the operation is known"
+_RECORD = "the device has a registration record"
+_ALONE = "no other registration of this device is under way"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A device as it introduced itself: the IDs that it claims and what it showed in TLS."""
+    """A device as it introduced itself: the IDs that it claims, what it showed in TLS, and the
+    SAS token of one that has a symmetric key."""
 
     id_scope: str
     registration_id: str
     presented: Presented
+    token: str = field(default="", repr=False)
 
 
 class ProvisioningService:
     """One Device Provisioning Service.
 
-    ``certificates``, ``enrollment_groups`` and ``registrations`` are its books; devices come
-    through :meth:`connect`, :meth:`register` and :meth:`operation`.
+    ``certificates``, ``enrollments``, ``enrollment_groups`` and ``registrations`` are its books,
+    ``linked_hubs`` the hubs that it knows; devices come through :meth:`connect`,
+    :meth:`register`, :meth:`operation` and :meth:`lookup`.
+
+    Switches: ``limits``; ``allocation_policy`` for entries that have none of their own;
+    ``assignment_delay`` and ``retry_after``, both in seconds; ``disabled_answer``, which is
+    ``refuse`` (401002) or ``status``, for Azure's documents name both.
     """
 
     def __init__(
@@ -55,16 +84,57 @@ class ProvisioningService:
         self._database, self._clock, self._events = database, clock, events
         self._refusals, self._hubs = refusals, hubs
         self.id_scope = setting(database, "id_scope", new_id_scope)
-        self.certificates = CaCertificates(SERVICE, database, clock, events, refusals)
-        self.enrollment_groups = EnrollmentGroups(database, clock, events)
-        self.registrations = Registrations(database)
+        self.limits, self._trust = Limits(), Trust(SERVICE, database)
+        everywhere = (database, clock, events, refusals, self.limits)
+        self.certificates = DpsCertificates(SERVICE, *everywhere)
+        self.enrollments = Enrollments(*everywhere)
+        self.enrollment_groups = EnrollmentGroups(*everywhere, self._trust)
+        self.registrations = Registrations(database, events, refusals)
+        self.linked_hubs = LinkedHubs(database, events)
+        self._assignments = Assignments(database, clock, self.linked_hubs)
+        self.retry_after = 3
+        self.disabled_answer: Literal["refuse", "status"] = "refuse"
+        self.real_time: Callable[[], datetime] = machine_time
+        self._under_way: set[str] = set()
+        self._lock = threading.Lock()
+
+    # ---- switches
+
+    @property
+    def allocation_policy(self) -> str:
+        """For entries without one of their own: ``hashed``, ``geoLatency`` or ``static``."""
+        return self._assignments.policy
+
+    @allocation_policy.setter
+    def allocation_policy(self, policy: str) -> None:
+        self._assignments.policy = policy
+
+    @property
+    def assignment_delay(self) -> float:
+        """Seconds of the lab's time for which an assignment is told to be under way."""
+        return self._assignments.delay
+
+    @assignment_delay.setter
+    def assignment_delay(self, seconds: float) -> None:
+        self._assignments.delay = seconds
+
+    @property
+    def webhook(self) -> Webhook:
+        """What posts to the webhooks of custom allocation."""
+        return self._assignments.webhook
+
+    @webhook.setter
+    def webhook(self, webhook: Webhook) -> None:
+        self._assignments.webhook = webhook
+
+    # ---- devices
 
     def connect(self, caller: Caller, client_id: str) -> None:
         """What is asked of an MQTT client before it may speak at all. Raises ServiceRefusal.
 
-        The chain is not judged yet: Azure answers that to the registration itself.
+        A chain is not judged yet: Azure answers that to the registration itself. A token is.
         """
-        if not caller.presented.chain:
+        if not caller.presented.chain and not caller.token:
             raise self._refuse(caller, codes.UNAUTHORIZED, no_certificate(caller.registration_id))
         self._check_id(caller)
         if not ids.same(client_id, caller.registration_id):
@@ -75,66 +145,184 @@ class ProvisioningService:
                 "use the registration ID as MQTT client ID",
             )
             raise self._refuse(caller, codes.UNAUTHORIZED, check)
+        if caller.token:
+            self._admit(caller, self._situation(caller), disabled_too=True)
 
-    def register(self, caller: Caller, *, named: str | None = None) -> Registration:
+    def register(
+        self, caller: Caller, *, named: str | None = None, payload: Any = None, force: bool = False
+    ) -> Operation:
         """Attests the device and assigns it to a hub, where it gets an identity.
 
-        ``named`` is the registration ID that the request itself holds, where it holds one.
-        Raises ServiceRefusal.
+        ``named`` is the registration ID that the request itself holds, where it holds one;
+        ``payload`` is for a custom allocation's webhook, for whose answer this waits. ``force``
+        chooses the hub anew whatever the reprovision policy says. Raises ServiceRefusal.
         """
+        with self._told(caller):
+            self.limits.count_registration()
+            if payload is not None:
+                size = len(json.dumps(payload, separators=(",", ":")).encode())
+                self.limits.check_size(caller.registration_id, size)
         if named is not None and not ids.same(named, caller.registration_id):
             raise self.refuse_request(
                 caller,
                 f"the body names {named!r}, the connection is for {caller.registration_id!r}",
                 "name one registration ID",
             )
-        group = self._admit(caller)
-        registration = self._assign(caller, group, self._allocate(caller))
-        self._events.record(
-            SERVICE,
-            "assigned",
-            f"{caller.registration_id} was assigned to {registration.assigned_hub} "
-            f"through enrollment group {group.id!r}",
-            device=caller.registration_id,
-        )
-        return registration
+        situation = self._situation(caller)
+        attested = self._admit(caller, situation, disabled_too=self.disabled_answer == "status")
+        if attested.refusal is not None:
+            return self._say_disabled(caller, attested, situation)
+        return self._assign(caller, attested, situation, payload, force=force)
 
-    def operation(self, caller: Caller, operation_id: str) -> Registration:
+    def operation(self, caller: Caller, operation_id: str) -> Operation:
         """The state of an earlier registration. Raises ServiceRefusal.
 
         Who asks is judged as at the registration: to know an operation's ID proves nothing.
         """
-        self._admit(caller)
-        found = self.registrations.by_operation(caller.registration_id, operation_id)
-        if found is None:
+        with self._told(caller):
+            self.limits.count_poll(ids.key(caller.registration_id))
+        situation = self._situation(caller)
+        attested, found = self._admit(caller, situation), situation.known
+        if found is None or found.operation_id != operation_id:
             check = failed(
-                "the operation is known",
+                _OPERATION,
                 caller.registration_id,
                 f"no registration of this device has the operation ID {operation_id!r}",
                 "register again: an operation ID is good until the next registration",
             )
             raise self._refuse(caller, codes.NO_SUCH_OPERATION, check)
+        if found.pending is None or found.waits(self._clock.now()):
+            return self._operation(found)
+        said = found.pending
+        force = bool(said.get("force"))
+        return self._assign(caller, attested, situation, said.get("payload"), force=force)
+
+    def lookup(self, caller: Caller) -> Registration:
+        """The device's registration record, without an operation. Raises ServiceRefusal."""
+        situation = self._situation(caller)
+        self._admit(caller, situation)
+        found = situation.known
+        if found is None:
+            why, cure = "it has never registered", "register first"
+            check = failed(_RECORD, caller.registration_id, why, cure)
+            raise self._refuse(caller, codes.NO_SUCH_REGISTRATION, check)
         return found
 
     def refuse_request(self, caller: Caller, why: str, cure: str) -> ServiceRefusal:
-        """The answer to a request that could not be understood."""
+        """The answer to a device's request that could not be understood."""
         check = failed("the request can be read", caller.registration_id, why, cure)
         return self._refuse(caller, codes.BAD_REQUEST, check)
 
-    def _admit(self, caller: Caller) -> EnrollmentGroup:
-        """The enrollment that admits this device, by its chain. Raises ServiceRefusal."""
+    def count_operation(self) -> None:
+        """Counts one request of a back end. Raises ServiceRefusal (429), where that is limited."""
+        with self._refusals.told(SERVICE, ""):
+            self.limits.count_operation()
+
+    def refuse_service(
+        self, code: AzureError, why: str, cure: str, *, about: str = ""
+    ) -> ServiceRefusal:
+        """The answer to a back end's request: Azure's ``code``, and why. ``about`` is the
+        enrollment or the device that it is about."""
+        check = failed("the request of a back end can be served", about, why, cure)
+        return self._refusals.refuse(SERVICE, about, code, (check,))
+
+    # ---- inside
+
+    def _situation(self, caller: Caller) -> Situation:
+        """What the books say about the caller. Raises ServiceRefusal for what is no caller."""
         self._check_scope(caller)
         self._check_id(caller)
-        attested = attest(
-            caller.registration_id,
-            caller.presented,
-            self.certificates,
-            self.enrollment_groups,
-            self._clock.now(),
-        )
-        if attested.refusal or attested.group is None:
-            raise self._turn_away(caller, attested)
-        return attested.group
+        who = (caller.registration_id, caller.presented.leaf)
+        with self._database.quick_read() as connection:
+            return Situation(
+                self.enrollments.deciding(connection, *who),
+                registrations.find(connection, caller.registration_id),
+                self._trust.read(connection),
+                self.linked_hubs.read(connection),
+            )
+
+    def _admit(
+        self, caller: Caller, situation: Situation, *, disabled_too: bool = False
+    ) -> Attested:
+        """The enrollment that admits this device. Raises ServiceRefusal; not for a disabled entry
+        where the caller looks at that himself."""
+        attested = self._attest(caller, situation)
+        if attested.refusal is None or (disabled_too and attested.entry is not None):
+            return attested
+        raise self._turn_away(caller, attested)
+
+    def _attest(self, caller: Caller, situation: Situation) -> Attested:
+        name, now = caller.registration_id, self._clock.now()
+        if caller.token and not caller.presented.chain:
+            claim = Claim(name, caller.token, f"{self.id_scope}/registrations/{name}")
+            groups = self.enrollment_groups.with_keys()
+            return symmetric_keys.attest(claim, situation.individual, groups, self.real_time())
+        books = (self.certificates, situation.uploaded.verified, self.enrollment_groups)
+        return attest(name, caller.presented, situation.individual, *books, now)
+
+    def _assign(
+        self,
+        caller: Caller,
+        attested: Attested,
+        situation: Situation,
+        payload: Any,
+        *,
+        force: bool,
+    ) -> Operation:
+        name = registered_name(caller.presented, caller.registration_id)
+        try:
+            with self._alone(caller, attested.entry):
+                record = self._assignments.assign(
+                    name, attested, situation, caller.presented, payload, force=force
+                )
+        except Denial as denial:
+            self._refuse(caller, denial.error, *denial.checks)
+            return self._operation(self.registrations.get(name))
+        self._say_assigned(caller, record)
+        return self._operation(record)
+
+    @contextmanager
+    def _alone(self, caller: Caller, entry: Entry | None) -> Iterator[None]:
+        """A webhook takes its time: another registration of the device meanwhile is refused
+        (sdk-c, common_prov_e2e). Without one, registrations simply follow one another."""
+        policy = (entry.allocation_policy if entry is not None else "") or self.allocation_policy
+        if policy != CUSTOM:
+            yield
+            return
+        key = ids.key(caller.registration_id)
+        with self._lock:
+            free = key not in self._under_way
+            self._under_way.add(key)
+        if not free:
+            why, cure = "an earlier one waits for its webhook", "wait, and register again"
+            check = failed(_ALONE, caller.registration_id, why, cure)
+            raise self._refuse(caller, codes.AT_WORK, check)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way.discard(key)
+
+    def _operation(self, record: Registration) -> Operation:
+        waits = record.status == ASSIGNING or record.waits(self._clock.now())
+        if waits:
+            return Operation(record.operation_id, ASSIGNING, None, self.retry_after)
+        return Operation(record.operation_id, record.status, record)
+
+    def _say_assigned(self, caller: Caller, record: Registration) -> None:
+        device, through = caller.registration_id, f"enrollment group {record.group_id!r}"
+        if record.status == ASSIGNING:
+            text = f"{device} has to wait: the webhook of {through} is busy"
+            self._events.record(SERVICE, "assigning", text, device=device)
+            return
+        through = through if record.group_id else "its individual enrollment"
+        text = f"{device} was assigned to {record.assigned_hub} through {through}"
+        self._events.record(SERVICE, "assigned", text, device=device)
+
+    def _say_disabled(self, caller: Caller, attested: Attested, situation: Situation) -> Operation:
+        """The answer that custom allocation's troubleshooting table has for a disabled entry."""
+        self._turn_away(caller, attested)
+        return Operation(new_operation_id(), DISABLED, situation.known)
 
     def _check_id(self, caller: Caller) -> None:
         if not ids.is_valid(caller.registration_id):
@@ -156,44 +344,18 @@ class ProvisioningService:
             )
             raise self._refuse(caller, codes.UNAUTHORIZED, check)
 
-    def _allocate(self, caller: Caller) -> Hub:
-        """The hub that the device has; a new one falls evenly to any."""
-        hubs = list(self._hubs)
-        known = self.registrations.find(caller.registration_id)
-        kept = [hub for hub in hubs if known and hub.host_name == known.assigned_hub]
-        if kept:
-            return kept[0]
-        if not hubs:
-            check = failed(_HUB, caller.registration_id, "no hub is linked", "link a hub")
-            raise self._refuse(caller, codes.NO_HUB, check)
-        return hubs[zlib.crc32(ids.key(caller.registration_id).encode()) % len(hubs)]
-
-    def _assign(self, caller: Caller, group: EnrollmentGroup, hub: Hub) -> Registration:
-        """Identity, record and what was presented, in one transaction: all of it or nothing."""
-        assert caller.presented.leaf is not None, "admitted by its certificate"
-        now, name = self._clock.now(), chain.common_name(caller.presented.leaf)
-        with self._database.write() as session:
-            row = assign(session, name, group.id, hub.host_name, _operation_id(), now)
-            # Its first spelling stays the device's ID: a hub tells upper and lower case apart.
-            hub.provision(session, row.device_id, caller.presented, now)
-            self._remember(session, caller, accepted=True)
-        return row
-
     def _turn_away(self, caller: Caller, attested: Attested) -> ServiceRefusal:
-        with self._database.write() as session:
-            self._remember(session, caller, accepted=False)
+        now, device = self._clock.now(), caller.registration_id
+        with self._database.quick_write() as connection:
+            presentations.keep(connection, SERVICE, device, now, caller.presented, accepted=False)
         return self._refuse(caller, attested.refusal or codes.UNAUTHORIZED, *attested.checks)
 
-    def _remember(self, session: Session, caller: Caller, *, accepted: bool) -> None:
-        now, device = self._clock.now(), caller.registration_id
-        presentations.keep(session, SERVICE, device, now, caller.presented, accepted)
+    @contextmanager
+    def _told(self, caller: Caller) -> Iterator[None]:
+        with self._refusals.told(SERVICE, caller.registration_id):
+            yield
 
     def _refuse(self, caller: Caller, error: AzureError, *checks: Check) -> ServiceRefusal:
         return self._refusals.refuse(
             SERVICE, caller.registration_id, error, checks, caller.presented
         )
-
-
-def _operation_id() -> str:
-    """The form that DPS gives it: a digit, 16 hex digits, a GUID."""
-    return f"5.{secrets.token_hex(8)}.{uuid.uuid4()}"

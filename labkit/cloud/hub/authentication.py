@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from cryptography import x509
 
+from labkit.cloud import sas
+from labkit.cloud.hub.placement import SAS
 from labkit.cloud.hub.tables import DeviceIdentity
 from labkit.cloud.presented import Presented
 from labkit.pki import chain
 from labkit.trace import Check, failed, passed
 
+TOKEN = "the device sent a SAS token"
 CERTIFICATE = "the device sent a certificate in TLS"
 CLIENT_ID = "the MQTT client ID is the device ID"
 KNOWN = "the hub has an identity of this device"
@@ -19,38 +23,75 @@ ENABLED = "that identity is enabled"
 THUMBPRINT = "the certificate is the one that the identity holds"
 VALIDITY = "the lab's clock is within its validity"
 
+_SHA1_DIGITS = 40
 _SOURCE = "Azure documentation, IoT Hub: authenticate identities with X.509 certificates"
 
 
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who wants to connect: the IDs that it claims, what it showed in TLS, and its SAS token."""
+
+    device_id: str
+    client_id: str
+    presented: Presented
+    token: str = field(default="", repr=False)
+
+
 def authenticate(
-    hub: str,
-    device_id: str,
-    client_id: str,
-    presented: Presented,
+    host_name: str,
+    visitor: Visitor,
     identity: DeviceIdentity | None,
     now: datetime,
+    real_now: datetime,
 ) -> tuple[Check, ...]:
-    """The checks up to the first that fails: each later one needs those before it."""
+    """The checks up to the first that fails: each later one needs those before it. ``now`` is
+    the lab's time, ``real_now`` the machine's, which is that of tokens."""
+    keyed = identity is not None and identity.authentication == SAS
+    questions = (
+        _of_key(host_name, visitor, identity, real_now)
+        if keyed or (visitor.token and not visitor.presented.chain)
+        else _of_certificate(host_name, visitor, identity, now)
+    )
     checks: list[Check] = []
-    for check in _questions(hub, device_id, client_id, presented, identity, now):
+    for check in questions:
         checks.append(check)
         if check.failed:
             break
     return tuple(checks)
 
 
-def _questions(
-    hub: str,
-    device_id: str,
-    client_id: str,
-    presented: Presented,
-    identity: DeviceIdentity | None,
-    now: datetime,
+def _of_key(
+    host_name: str, visitor: Visitor, identity: DeviceIdentity | None, real_now: datetime
 ) -> Iterator[Check]:
-    leaf = presented.leaf
+    about = visitor.device_id
+    yield _sent_token(visitor)
+    yield _client_id(about, visitor.client_id)
+    yield _known(_label(host_name), about, identity)
+    assert identity is not None, "asked only after the identity was found"
+    yield _enabled(identity)
+    keys = tuple(key for key in (identity.primary_key, identity.secondary_key) if key)
+    yield sas.check(visitor.token, f"{host_name}/devices/{about}", keys, real_now)
+
+
+def _sent_token(visitor: Visitor) -> Check:
+    if visitor.token:
+        return passed(TOKEN, visitor.device_id, "as the password of MQTT")
+    why = "its identity wants a symmetric key, and the client sent no token"
+    cure = "give the client the device's key: it signs a token with it"
+    return failed(TOKEN, visitor.device_id, why, cure, source=_SOURCE)
+
+
+def _label(host_name: str) -> str:
+    return host_name.partition(".")[0]
+
+
+def _of_certificate(
+    host_name: str, visitor: Visitor, identity: DeviceIdentity | None, now: datetime
+) -> Iterator[Check]:
+    leaf, device_id = visitor.presented.leaf, visitor.device_id
     yield _certificate(device_id, leaf)
-    yield _client_id(device_id, client_id)
-    yield _known(hub, device_id, identity)
+    yield _client_id(device_id, visitor.client_id)
+    yield _known(_label(host_name), device_id, identity)
     assert leaf is not None, "asked only after a certificate was found"
     assert identity is not None, "asked only after the identity was found"
     yield _enabled(identity)
@@ -94,8 +135,12 @@ def _enabled(identity: DeviceIdentity) -> Check:
 
 def _thumbprint(identity: DeviceIdentity, leaf: x509.Certificate) -> Check:
     about = identity.device_id
-    if identity.thumbprint == chain.thumbprint(leaf):
-        return passed(THUMBPRINT, about, "the SHA-256 thumbprints are equal")
+    held = (identity.thumbprint, identity.secondary_thumbprint)
+    sent = {chain.thumbprint(leaf), chain.thumbprint_sha1(leaf)}
+    for role, thumbprint in zip(("primary", "secondary"), map(_plain, held), strict=True):
+        if thumbprint in sent:
+            kind = "SHA-1" if len(thumbprint) == _SHA1_DIGITS else "SHA-256"
+            return passed(THUMBPRINT, about, f"it has the {role} one, by its {kind} thumbprint")
     return failed(
         THUMBPRINT,
         about,
@@ -103,6 +148,11 @@ def _thumbprint(identity: DeviceIdentity, leaf: x509.Certificate) -> Check:
         "provision again: DPS then gives the hub the new thumbprint",
         source=_SOURCE,
     )
+
+
+def _plain(thumbprint: str) -> str:
+    """As people paste it: with colons or blanks, in any case."""
+    return "".join(thumbprint.split()).replace(":", "").upper()
 
 
 def _validity(leaf: x509.Certificate, now: datetime) -> Check:

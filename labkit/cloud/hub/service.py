@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
 from labkit.clock import Clock
 from labkit.cloud import codes, presentations
+from labkit.cloud.certificates import CaCertificates
 from labkit.cloud.hub import limits
-from labkit.cloud.hub.authentication import authenticate
+from labkit.cloud.hub.authentication import Visitor, authenticate
 from labkit.cloud.hub.tables import DeviceIdentity, HubRow, Message, Twin
 from labkit.cloud.presented import Presented
 from labkit.cloud.refusals import Refusals
-from labkit.cloud.store import new_etag
+from labkit.cloud.store import machine_time
 from labkit.database import Database
 from labkit.errors import LabError, NotFound, ServiceRefusal
 from labkit.events import Events
-from labkit.pki import chain
 from labkit.trace import Check, failed, first_failure
 
 DOMAIN = "azure-devices.net"
@@ -37,39 +35,29 @@ class Hub:
         self.name, self.host_name = name, f"{name}.{DOMAIN}"
         self._database, self._clock = database, clock
         self._events, self._refusals = events, refusals
+        self.certificates = CaCertificates(name, database, clock, events, refusals)
+        self.real_time = machine_time
 
     def __repr__(self) -> str:
         return f"<IoT hub {self.name!r}: {len(self.devices())} device identities>"
 
-    def connect(self, device_id: str, client_id: str, presented: Presented) -> None:
-        """Authenticates a device that wants to connect. Raises ServiceRefusal (CONNACK 5)."""
+    def connect(
+        self, device_id: str, client_id: str, presented: Presented, token: str = ""
+    ) -> None:
+        """Authenticates a device that wants to connect, by its certificate or by a SAS ``token``
+        that its key signed. Raises ServiceRefusal (CONNACK 5)."""
         now, identity = self._clock.now(), self._identity(device_id)
-        checks = authenticate(self.name, device_id, client_id, presented, identity, now)
+        visitor = Visitor(device_id, client_id, presented, token)
+        checks = authenticate(self.host_name, visitor, identity, now, self.real_time())
         accepted = first_failure(checks) is None
-        with self._database.write() as session:
-            presentations.keep(session, self.name, device_id, now, presented, accepted)
+        with self._database.quick_write() as connection:
+            presentations.keep(connection, self.name, device_id, now, presented, accepted)
         if not accepted:
             raise self._refusals.refuse("hub", device_id, codes.HUB_UNAUTHORIZED, checks, presented)
         self._events.record("hub", "connected", f"{device_id} connected to {self.name}")
 
     def disconnected(self, device_id: str) -> None:
         self._events.record("hub", "disconnected", f"{device_id} left {self.name}")
-
-    def provision(
-        self, session: Session, device_id: str, presented: Presented, now: datetime
-    ) -> None:
-        """Creates the identity of a device that DPS assigns here, or renews its credential.
-
-        The leaf's thumbprint is the credential: the hub needs no CA for it.
-        """
-        assert presented.leaf is not None, "DPS attests a certificate before it assigns"
-        thumbprint = chain.thumbprint(presented.leaf)
-        row = session.get(DeviceIdentity, (self.name, device_id))
-        if row is None:
-            session.add(DeviceIdentity(self.name, device_id, thumbprint, now, new_etag()))
-            session.add(Twin(self.name, device_id, {}, {}))
-        elif row.thumbprint != thumbprint:
-            row.thumbprint, row.etag = thumbprint, new_etag()
 
     def receive(
         self,
@@ -126,7 +114,10 @@ class Hub:
         with self._database.read() as session:
             row = session.get(Twin, (self.name, device_id))
         if row is None:
-            raise NotFound(f"{self.name} has no twin of {device_id!r}")
+            raise NotFound(
+                f"{self.name} has no twin of {device_id!r}",
+                cure="a twin comes and goes with the device's identity: look at .devices()",
+            )
         return row
 
     def report(self, device_id: str, patch: Mapping[str, Any]) -> int:
@@ -185,7 +176,8 @@ class Hubs:
         """A hub linked to DPS, made when absent. ``name`` with or without its domain."""
         label = hub_label(name)
         with self._database.write() as session:
-            session.merge(HubRow(label))
+            if session.get(HubRow, label) is None:
+                session.add(HubRow(label))
         return self._hub(label)
 
     def get(self, name: str) -> Hub:

@@ -11,14 +11,22 @@ from labkit.cloud.store import Base
 
 
 class HubRow(Base):
-    """A hub that is linked to DPS, by the first label of its host name."""
+    """A hub, by the first label of its host name, and whether and how it is linked to DPS.
+
+    ``weight`` is its share of the devices that are spread evenly, ``latency`` the milliseconds
+    that the lab declares from a device to it.
+    """
 
     __tablename__ = "hub"
     name: Mapped[str] = mapped_column(primary_key=True)
+    linked: Mapped[bool] = mapped_column(default=True)
+    weight: Mapped[int] = mapped_column(default=1)
+    latency: Mapped[float] = mapped_column(default=50.0)
 
 
 class DeviceIdentity(Base):
-    """A device as the hub knows it: by the thumbprint of its certificate (SHA-256, hex)."""
+    """A device as the hub knows it: by the thumbprints of its certificates (SHA-256, hex), or by
+    its symmetric keys (base64). ``authentication`` is the registry's word for which."""
 
     __tablename__ = "device_identity"
     hub: Mapped[str] = mapped_column(primary_key=True)
@@ -27,6 +35,11 @@ class DeviceIdentity(Base):
     created: Mapped[datetime]
     etag: Mapped[str]
     enabled: Mapped[bool] = mapped_column(default=True)
+    secondary_thumbprint: Mapped[str] = mapped_column(default="")
+    authentication: Mapped[str] = mapped_column(default="selfSigned")
+    primary_key: Mapped[str] = mapped_column(default="", repr=False)
+    secondary_key: Mapped[str] = mapped_column(default="", repr=False)
+    iot_edge: Mapped[bool] = mapped_column(default=False)
 
     def __repr__(self) -> str:
         state = "enabled" if self.enabled else "disabled"
@@ -55,7 +68,8 @@ class Message(Base):
 
 
 class Twin(Base):
-    """A device twin's two halves, each with a version that counts its changes from 1."""
+    """A device twin's two halves, each with a version that counts its changes from 1, and the
+    tags, which the device does not see."""
 
     __tablename__ = "twin"
     hub: Mapped[str] = mapped_column(primary_key=True)
@@ -64,6 +78,7 @@ class Twin(Base):
     reported: Mapped[dict[str, Any]]
     desired_version: Mapped[int] = mapped_column(default=1)
     reported_version: Mapped[int] = mapped_column(default=1)
+    tags: Mapped[dict[str, Any]] = mapped_column(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As a device reads it."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from email.utils import formatdate
+from functools import partial
 
 import h11
 
 from labkit.cloud.refusals import clipped
 from labkit.events import Events
-from labkit.wire.http.messages import Request, Response, Router, json_response, parse_target
+from labkit.wire.channel import MakeApplication
+from labkit.wire.http import websocket
+from labkit.wire.http.messages import Answerer, Request, Response, json_response, parse_target
+from labkit.wire.http.websocket import WebSocketConnection
 from labkit.wire.tls import Link
 
 LARGEST_BODY = 1024 * 1024
@@ -20,12 +25,18 @@ IDLE_SECONDS = 60.0
 REQUEST_SECONDS = 30.0
 """For a whole request, from its first byte on."""
 
+_SECRET = re.compile(r'("(?:primaryKey|secondaryKey|certificate)"\s*:\s*)"[^"]*"?')
+
 
 class HttpConnection:
-    """Reads requests one after the other and lets the router answer each."""
+    """Reads requests one after the other and has each answered; one of them may ask for MQTT
+    in a WebSocket, and then there are no more. ``mqtt`` is what speaks it on a channel."""
 
-    def __init__(self, link: Link, router: Router, events: Events) -> None:
-        self._link, self._router, self._events = link, router, events
+    def __init__(
+        self, link: Link, answerer: Answerer, mqtt: MakeApplication, events: Events
+    ) -> None:
+        self._link, self._answerer, self._events = link, answerer, events
+        self._mqtt = mqtt
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
         self._head: h11.Request | None = None
         self._body = bytearray()
@@ -83,11 +94,19 @@ class HttpConnection:
             self._record("broken", f"refused: {self._head.target!r} is no target: {error}")
             self._refuse(400)
             return
+        if websocket.is_meant(request):
+            self._switch(self._head)
+        else:
+            self._link.work(partial(self._response, request), partial(self._answered, request))
+
+    def _response(self, request: Request) -> Response:
         try:
-            response = self._router.answer(request)
+            return self._answerer.answer(request)
         except Exception as error:  # the last net: a client gets an answer, the log the cause
             self._record("failed", f"{request.method} {request.path}: {error!r}")
-            response = json_response(500, {"message": "the lab itself failed; see its log"})
+            return json_response(500, {"message": "the lab itself failed; see its log"})
+
+    def _answered(self, request: Request, response: Response) -> None:
         self._record(
             "request",
             f"{request.method} {request.path} → {response.status}",
@@ -95,6 +114,19 @@ class HttpConnection:
             answer=_shown(response.body),
         )
         self._send(response, head_only=request.method == "HEAD")
+
+    def _switch(self, head: h11.Request) -> None:
+        """To MQTT in a WebSocket, with whatever the client sent behind its request."""
+        try:
+            accepted, socket = websocket.accept(head)
+        except websocket.NotAccepted as error:
+            self._record("refused", f"no WebSocket: {error}")
+            self._refuse(error.status)
+            return
+        self._record("websocket", "a WebSocket was opened, for MQTT")
+        self._link.send(accepted)
+        above = WebSocketConnection(self._link, socket, self._mqtt, self._events)
+        self._link.become(above, self._http.trailing_data[0])
 
     def _request(self, head: h11.Request) -> Request:
         path, query = parse_target(head.target.decode("latin-1"))
@@ -143,8 +175,11 @@ class HttpConnection:
 
 
 def _shown(body: bytes) -> str:
-    """The beginning of a body, as text, for the log."""
-    return body[:LARGEST_SHOWN].decode(errors="replace")
+    """The beginning of a body, as text, for the log. Whatever may hold a key is left out: those
+    of devices and policies, and what was sent for a certificate and may be something else."""
+    if b"PRIVATE KEY" in body:
+        return "(not shown: there is a private key in it)"
+    return _SECRET.sub(r'\1"(not shown)"', body[:LARGEST_SHOWN].decode(errors="replace"))
 
 
 def _length(head: h11.Request) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from labkit.cloud.presented import Presented
@@ -25,6 +25,11 @@ class Request:
     presented: Presented
     peer: str
 
+    @property
+    def host(self) -> str:
+        """What the client calls us, with the port where it wrote one."""
+        return self.headers.get("host", "")
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -35,10 +40,16 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def json_response(status: int, value: Any) -> Response:
+def json_response(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Response:
     """``value`` as JSON, and a header that says so: without it some SDKs do not parse it."""
-    headers = {"Content-Type": "application/json; charset=utf-8"}
-    return Response(status, azure_json.dumps(value), headers)
+    kind = {"Content-Type": "application/json; charset=utf-8"}
+    return Response(status, azure_json.dumps(value), {**kind, **(headers or {})})
+
+
+class Answerer(Protocol):
+    """Whatever has a response to every request. Called in any thread."""
+
+    def answer(self, request: Request) -> Response: ...
 
 
 Handler = Callable[[Request, dict[str, str]], Response]

@@ -1,19 +1,21 @@
-"""An MQTT session on a TLS link, and who is asked for at its door."""
+"""An MQTT session on a channel, and who is asked for at its door."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from labkit.cloud import Cloud
+from labkit.cloud.dps.service import Caller
 from labkit.cloud.refusals import LONGEST_ID, clipped
 from labkit.errors import ServiceRefusal
 from labkit.events import Events
+from labkit.wire.channel import Channel
+from labkit.wire.host_names import without_port
 from labkit.wire.mqtt import words
 from labkit.wire.mqtt.dps import DpsFace
 from labkit.wire.mqtt.hub import HubFace
 from labkit.wire.mqtt.packets import Connect, Packet, Publish, ReturnCode
 from labkit.wire.mqtt.session import Denied, Face, Session, Watcher
-from labkit.wire.tls import Link
 
 CONNECT_SECONDS = 30.0
 _GRACE = 1.5  # MQTT 3.1.1, 3.1.2.10: one and a half times the keep-alive
@@ -23,7 +25,7 @@ _LONGEST_SILENCE = 1767.0  # IoT Hub's cap, 29.45 minutes
 class MqttConnection(Watcher):
     """DPS and every hub on one port: the user name says which is meant."""
 
-    def __init__(self, link: Link, cloud: Cloud, events: Events) -> None:
+    def __init__(self, link: Channel, cloud: Cloud, events: Events) -> None:
         self._link, self._cloud, self._events = link, cloud, events
         self._session, self._client = Session(self._enter, link.send, self), ""
         link.expect_within(CONNECT_SECONDS, "CONNECT")
@@ -37,6 +39,8 @@ class MqttConnection(Watcher):
             # Only a whole packet buys time: bytes that trickle in do not.
             if self._session.connected:
                 self._link.expect_within(self._patience(), "the next packet")
+            if self._session.job:
+                self._link.work(self._session.job, self._session.done)
         if self._session.over:
             self._leave()
 
@@ -77,18 +81,18 @@ class MqttConnection(Watcher):
         path, question, _ = connect.user_name.partition("?")
         parts = path.split("/")
         if question and len(parts) == 3 and not parts[2]:
-            hub = self._cloud.hubs.named_by(_without_port(parts[0]), parts[1], presented)
-            return HubFace(hub, client_id, parts[1], presented)
+            hub = self._cloud.hubs.named_by(without_port(parts[0]), parts[1], presented)
+            return HubFace(hub, client_id, parts[1], presented, _token(connect))
         parts = connect.user_name.split("/", 3)
         if len(parts) >= 3 and parts[1] == "registrations":
-            return DpsFace(self._cloud.dps, client_id, parts[0], parts[2], presented)
+            caller = Caller(parts[0], parts[2], presented, _token(connect))
+            return DpsFace(self._cloud.dps, client_id, caller)
         raise self._cloud.stranger(client_id, connect.user_name, presented)
 
     def _record(self, kind: str, text: str, **details: Any) -> None:
         self._events.record("mqtt", kind, clipped(text), peer=self._link.peer, **details)
 
 
-def _without_port(host: str) -> str:
-    """Azure's Node SDK writes the hub's name as it was configured, port and all."""
-    name, colon, port = host.rpartition(":")
-    return name if colon and port.isdecimal() else host
+def _token(connect: Connect) -> str:
+    """A device with a symmetric key sends its SAS token as password."""
+    return (connect.password or b"").decode(errors="replace")

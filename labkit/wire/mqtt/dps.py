@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
+from labkit.cloud.dps.registrations import ASSIGNING, Operation
 from labkit.cloud.dps.service import Caller, ProvisioningService
-from labkit.cloud.presented import Presented
+from labkit.cloud.refusals import Throttled
 from labkit.errors import ServiceRefusal
-from labkit.wire import azure_json
+from labkit.wire import azure_json, provisioning
 from labkit.wire.mqtt import topics
 from labkit.wire.mqtt.packets import MalformedPacket, Publish
+from labkit.wire.mqtt.session import Job
 
 ANSWERS = "$dps/registrations/res"
 _REGISTER = "$dps/registrations/PUT/iotdps-register"
@@ -20,48 +24,41 @@ _STATUS = "$dps/registrations/GET/iotdps-get-operationstatus"
 class DpsFace:
     """DPS as one device sees it. Raises ServiceRefusal when the device may not connect."""
 
-    def __init__(
-        self,
-        dps: ProvisioningService,
-        client_id: str,
-        id_scope: str,
-        registration_id: str,
-        presented: Presented,
-    ) -> None:
-        self._dps = dps
-        self._caller = Caller(id_scope, registration_id, presented)
-        dps.connect(self._caller, client_id)
+    def __init__(self, dps: ProvisioningService, client_id: str, caller: Caller) -> None:
+        self._dps, self._caller = dps, caller
+        dps.connect(caller, client_id)
 
     def may_subscribe(self, topic_filter: str) -> bool:
         return topic_filter == f"{ANSWERS}/#"
 
-    def publish(self, message: Publish) -> Iterable[Publish]:
+    def publish(self, message: Publish) -> Job:
         path, query = topics.split(message.topic)
         rid = topics.request_id(message.topic)
-        try:
-            if path == _REGISTER:
-                row = self._dps.register(self._caller, named=self._named(message.payload))
-            elif path == _STATUS:
-                row = self._dps.operation(self._caller, query.get("operationId", ""))
-            else:
-                raise MalformedPacket(f"PUBLISH to {message.topic!r}, which DPS does not know")
-        except ServiceRefusal as refusal:
-            body = azure_json.refusal(refusal, datetime.now(UTC))
-            return [_answer(refusal.error.status, rid, body)]
-        return [_answer(200, rid, azure_json.registration(row))]
+        if path == _REGISTER:
+            force = provisioning.is_yes(query.get("forceRegistration", ""))
+            body = message.payload
+            asked = partial(provisioning.register, self._dps, self._caller, body, force=force)
+            return partial(_answers, asked, rid)
+        if path == _STATUS:
+            named = query.get("operationId", "")
+            return partial(_answers, partial(self._dps.operation, self._caller, named), rid)
+        raise MalformedPacket(f"PUBLISH to {message.topic!r}, which DPS does not know")
 
     def closed(self) -> None:
         """DPS keeps nothing of a connection."""
 
-    def _named(self, payload: bytes) -> str:
-        """The registration ID in the body; without one, the connection's."""
-        body = azure_json.read_object(payload or b"{}")
-        if body is None:
-            raise self._dps.refuse_request(
-                self._caller, "the body is not a JSON object", 'send {"registrationId": "…"}'
-            )
-        return str(body.get("registrationId", self._caller.registration_id))
+
+def _answers(asked: Callable[[], Operation], rid: str) -> list[Publish]:
+    try:
+        found = asked()
+    except ServiceRefusal as refusal:
+        body = azure_json.refusal(refusal, datetime.now(UTC))
+        wait = refusal.retry_after if isinstance(refusal, Throttled) else 0
+        return [_message(refusal.error.status, rid, body, wait)]
+    status = 202 if found.status == ASSIGNING else 200
+    return [_message(status, rid, azure_json.operation(found), found.retry_after)]
 
 
-def _answer(status: int, rid: str, body: object) -> Publish:
-    return Publish(topics.answer(f"{ANSWERS}/{status}", rid), azure_json.dumps(body))
+def _message(status: int, rid: str, body: Mapping[str, Any], retry_after: int) -> Publish:
+    wait = {"retry-after": str(retry_after)} if retry_after else None
+    return Publish(topics.answer(f"{ANSWERS}/{status}", rid, wait), azure_json.dumps(body))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +22,9 @@ _SYSTEM = "$."  # the hub's own properties travel among the application's with t
 class HubFace:
     """A hub as one device sees it. Raises ServiceRefusal when the device may not connect."""
 
-    def __init__(self, hub: Hub, client_id: str, device_id: str, presented: Presented) -> None:
+    def __init__(
+        self, hub: Hub, client_id: str, device_id: str, presented: Presented, token: str
+    ) -> None:
         self._hub, self._device_id = hub, device_id
         self._telemetry = f"devices/{device_id}/messages/events"
         self._subscribable = (
@@ -31,7 +33,7 @@ class HubFace:
             "$iothub/methods/POST/#",
             f"devices/{device_id}/messages/devicebound/#",
         )
-        hub.connect(device_id, client_id, presented)
+        hub.connect(device_id, client_id, presented, token)
 
     def may_subscribe(self, topic_filter: str) -> bool:
         return topic_filter in self._subscribable
@@ -64,7 +66,7 @@ class HubFace:
         except ServiceRefusal as refusal:  # the Node SDK looks for errorCode in the body only
             body = azure_json.refusal(refusal, datetime.now(UTC))
             return Publish(_answers(refusal.error.status, rid), azure_json.dumps(body))
-        return Publish(_answers(204, rid, version=str(version)))
+        return Publish(_answers(204, rid, {"$version": str(version)}))
 
     def _patch(self, payload: bytes) -> dict[str, Any]:
         patch = azure_json.read_object(payload)
@@ -75,5 +77,5 @@ class HubFace:
         return patch
 
 
-def _answers(status: int, rid: str, **values: str) -> str:
-    return topics.answer(f"{_TWIN_ANSWERS}/{status}", rid, **values)
+def _answers(status: int, rid: str, values: Mapping[str, str] | None = None) -> str:
+    return topics.answer(f"{_TWIN_ANSWERS}/{status}", rid, values)

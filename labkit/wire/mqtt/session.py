@@ -6,13 +6,15 @@ the answers, and so never holds more of them than those to one packet.
     new ──CONNECT, accepted──> connected ──DISCONNECT, or a broken rule──> over
      └────CONNECT, refused───────────────────────────────────────────────> over
 
-What a topic means is the service's: a :class:`Face` is one service as its client sees it.
+What a topic means is the service's: a :class:`Face` is one service as its client sees it. What
+may take its time it gives as a job: the owner does it elsewhere, and nothing else is taken up
+until it brings the answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeAlias
 
 from labkit.wire.mqtt.packets import (
     SPOKEN,
@@ -46,6 +48,10 @@ class Denied(Exception):
         super().__init__(code.name)
 
 
+Job: TypeAlias = Callable[[], Iterable[Publish]]
+"""What gives the answers to a message, in its time, in any thread. Raises nothing."""
+
+
 class Face(Protocol):
     """A service as one connected client sees it."""
 
@@ -53,9 +59,9 @@ class Face(Protocol):
         """Whether the client may have this filter; it bounds how many it can have at all."""
         ...
 
-    def publish(self, message: Publish) -> Iterable[Publish]:
-        """Takes a message and gives the answers to it. Raises MalformedPacket for a message
-        that ends the connection."""
+    def publish(self, message: Publish) -> Iterable[Publish] | Job:
+        """Takes a message and gives the answers to it, or the job that gives them. Raises
+        MalformedPacket for a message that ends the connection."""
         ...
 
     def closed(self) -> None: ...
@@ -83,6 +89,8 @@ class Session:
         self._decoder = Decoder()
         self._subscriptions: dict[str, int] = {}
         self._face: Face | None = None
+        self._taken: Publish | None = None
+        self.job: Job | None = None
         self.over = False
         self.keep_alive = 0
         self.fault = ""
@@ -99,9 +107,10 @@ class Session:
     def step(self) -> bool:
         """Takes the next packet and sends what answers it; then look at ``over``.
 
-        False where no whole packet waits, or none is taken any more.
+        False where no whole packet waits, none is taken any more, or a ``job`` is to be done
+        first.
         """
-        if self.over:
+        if self.over or self.job:
             return False
         try:
             packet = self._decoder.take()
@@ -111,6 +120,12 @@ class Session:
             self.over, self.fault = True, str(error)
             return False
         return packet is not None
+
+    def done(self, answers: Iterable[Publish]) -> None:
+        """Brings the answers of the ``job``."""
+        assert self._taken is not None, "nobody was asked"
+        self.job = None
+        self._answer(self._taken, answers)
 
     def close(self) -> None:
         """The connection is gone: tells the service, once."""
@@ -165,11 +180,18 @@ class Session:
     def _publish(self, face: Face, message: Publish) -> None:
         if message.qos > _LARGEST_QOS:
             raise MalformedPacket("PUBLISH with QoS 2, which the service does not offer")
-        answers = list(face.publish(message))
+        answers = face.publish(message)
+        if callable(answers):
+            self.job, self._taken = answers, message
+        else:
+            self._answer(message, answers)
+
+    def _answer(self, message: Publish, answers: Iterable[Publish]) -> None:
+        """In one go: each write is a TLS record and a system call."""
+        found = [packet for answer in answers for packet in self._delivered(answer)]
         if message.packet_id is not None:
-            self._send(puback(message.packet_id))
-        for answer in answers:
-            self._deliver(answer)
+            found.insert(0, puback(message.packet_id))
+        self._send(b"".join(found))
 
     def _subscribe(self, face: Face, packet: Subscribe) -> None:
         granted = []
@@ -181,11 +203,11 @@ class Session:
                 granted.append(_REFUSED_SUBSCRIPTION)
         self._send(suback(packet.packet_id, granted))
 
-    def _deliver(self, message: Publish) -> None:
+    def _delivered(self, message: Publish) -> Iterator[bytes]:
         """To a client that subscribed to the topic, at QoS 0; others do not get it."""
         if any(matches(topic, message.topic) for topic in self._subscriptions):
             self._watcher.sent_message(message)
-            self._send(message.encode())
+            yield message.encode()
 
 
 def matches(topic_filter: str, topic: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import quote, unquote
 
 from labkit.wire.mqtt.packets import MalformedPacket
@@ -35,8 +36,9 @@ def request_id(topic: str) -> str:
     return found
 
 
-def answer(path: str, rid: str, **values: str) -> str:
+def answer(path: str, rid: str, values: Mapping[str, str] | None = None) -> str:
     """The topic that answers the request ``rid``, which goes back byte for byte: a client
     compares it with what it wrote, whatever it had encoded."""
-    more = "".join(f"&${name}={quote(value, safe='')}" for name, value in values.items())
+    pairs = (values or {}).items()
+    more = "".join(f"&{name}={quote(value, safe='')}" for name, value in pairs)
     return f"{path}/?$rid={rid}{more}"

@@ -1,0 +1,281 @@
+"""What becomes of a device that was admitted: its hub, its identity there, its record.
+
+── reprovision policy ──> stays   or   allocation ──> one transaction: identity, twin, record,
+                                           │           what was presented
+                                           ├ the webhook is busy: asked again later
+                                           └ no hub: the record says that it failed, and why
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from labkit.clock import Clock
+from labkit.cloud import codes, presentations
+from labkit.cloud.dps import registrations
+from labkit.cloud.dps.allocation import (
+    WEBHOOK,
+    Choice,
+    Request,
+    TryAgain,
+    Webhook,
+    choose,
+)
+from labkit.cloud.dps.attestation import Attested
+from labkit.cloud.dps.entries import (
+    HASHED,
+    Enrollment,
+    Entry,
+    InitialTwin,
+    SymmetricKeyAttestation,
+)
+from labkit.cloud.dps.registrations import (
+    AGAIN,
+    ASSIGNED,
+    ASSIGNING,
+    FAILED,
+    INITIAL,
+    MIGRATED,
+    RESET,
+    Registration,
+)
+from labkit.cloud.dps.trust import Uploaded
+from labkit.cloud.hub import placement
+from labkit.cloud.hub.links import LinkedHub, LinkedHubs
+from labkit.cloud.hub.placement import TwinState
+from labkit.cloud.presented import Presented
+from labkit.cloud.refusals import Denial
+from labkit.cloud.store import new_etag
+from labkit.database import Database
+from labkit.errors import LabError
+from labkit.pki import chain
+from labkit.trace import failed
+
+SERVICE = "dps"
+ATTEMPTS = 10
+"""How often a webhook that is busy is asked: at first after a second, then nine later each time
+(Azure documentation, DPS: custom allocation policies, troubleshooting)."""
+_FIRST_WAIT, _LONGER_EACH_TIME = 1, 9
+
+
+def unplugged(url: str, body: bytes) -> Any:
+    """The webhook of a service that nobody gave a way to the network."""
+    raise LabError("This service has no way to the network", cure="set lab.dps.webhook")
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the books say about one device at one moment: its individual enrollment, its record,
+    the CAs that were uploaded, the hubs that are linked."""
+
+    individual: Enrollment | None
+    known: Registration | None
+    uploaded: Uploaded
+    linked: tuple[LinkedHub, ...]
+
+
+class Assignments:
+    """Assigns devices to hubs. ``policy`` is the service's own allocation policy, ``delay`` the
+    seconds for which an assignment is told to be under way."""
+
+    def __init__(self, database: Database, clock: Clock, linked: LinkedHubs) -> None:
+        self._database, self._clock, self.linked = database, clock, linked
+        self.policy, self.delay = HASHED, 0.0
+        self.webhook: Webhook = unplugged
+
+    def assign(
+        self,
+        name: str,
+        attested: Attested,
+        situation: Situation,
+        presented: Presented,
+        payload: Any,
+        *,
+        force: bool,
+    ) -> Registration:
+        """Registers an admitted device under ``name``. Raises Denial where it gets no hub; the
+        record says so too. A record that is ``assigning`` has a busy webhook behind it."""
+        assert attested.entry is not None, "admitted by an entry"
+        known, linked = situation.known, situation.linked
+        request = Request(name, attested.entry, known, linked, presented, payload)
+        try:
+            choice = self._choose(request, force=force)
+        except TryAgain:
+            return self._put_off(request, force=force)
+        except Denial as denial:
+            self._note_failure(request, denial)
+            raise
+        return self._write(request, attested, choice)
+
+    def _choose(self, request: Request, *, force: bool) -> Choice:
+        """The hub that it has, where the entry's policy is that it stays; else by allocation."""
+        entry, known = request.entry, request.known
+        stays = not (entry.reprovision_policy.update_hub_assignment or force)
+        if known is not None and known.assigned_hub and stays:
+            return Choice(known.assigned_hub, payload=known.payload)
+        return choose(request, entry.allocation_policy or self.policy, self.linked, self.webhook)
+
+    def _write(self, request: Request, attested: Attested, choice: Choice) -> Registration:
+        """Identity, record and what was presented, in one transaction: all of it or nothing."""
+        now = self._clock.now()
+        with self._database.quick_write() as connection:
+            known = registrations.find(connection, request.registration_id)
+            request = replace(request, known=known)
+            record = _record(request, choice, now, self.delay)
+            self._place(connection, request, attested, choice, record, now)
+            registrations.save(connection, record)
+            about = (SERVICE, record.registration_id, now)
+            presentations.keep(connection, *about, request.presented, accepted=True)
+        return record
+
+    def _place(
+        self,
+        connection: Connection,
+        request: Request,
+        attested: Attested,
+        choice: Choice,
+        record: Registration,
+        now: datetime,
+    ) -> None:
+        """The identity in the hub. One that moves takes its twin along, or begins anew."""
+        entry, known = request.entry, request.known
+        had = known.assigned_hub if known is not None else ""
+        moves = bool(had) and (had, known and known.device_id) != (choice.hub, record.device_id)
+        left = None
+        if moves and known is not None:
+            left = placement.remove(connection, _label(had), known.device_id)
+        placement.place(
+            connection,
+            _label(choice.hub),
+            record.device_id,
+            attested.credentials,
+            now,
+            iot_edge=entry.capabilities.iot_edge,
+            twin=_twin(entry, known, choice, left),
+        )
+
+    def _put_off(self, request: Request, *, force: bool) -> Registration:
+        known, now = request.known, self._clock.now()
+        waiting = known if known is not None and known.status == ASSIGNING else None
+        attempts = 1 + (waiting.pending or {}).get("attempts", 0) if waiting is not None else 1
+        if attempts > ATTEMPTS:
+            why = f"it had too much to do {ATTEMPTS} times"
+            check = failed(WEBHOOK, request.registration_id, why, "look at the webhook's own log")
+            denial = Denial(codes.ALLOCATION_FAILED, check)
+            self._note_failure(request, denial)
+            raise denial
+        wait = _FIRST_WAIT + _LONGER_EACH_TIME * (attempts - 1)
+        record = replace(
+            _blank(request, now),
+            status=ASSIGNING,
+            due=now + timedelta(seconds=wait),
+            pending={"attempts": attempts, "payload": request.payload, "force": force},
+            operation_id=waiting.operation_id if waiting is not None else new_operation_id(),
+        )
+        with self._database.quick_write() as connection:
+            registrations.save(connection, record)
+        return record
+
+    def _note_failure(self, request: Request, denial: Denial) -> None:
+        record = replace(
+            _blank(request, self._clock.now()),
+            status=FAILED,
+            error_code=int(denial.error.code),
+            error_message=denial.error.message,
+        )
+        with self._database.quick_write() as connection:
+            registrations.save(connection, record)
+
+
+def new_operation_id() -> str:
+    """The form that DPS gives it: a digit, 16 hex digits, a GUID."""
+    return f"5.{secrets.token_hex(8)}.{uuid.uuid4()}"
+
+
+def _label(host_name: str) -> str:
+    return host_name.partition(".")[0]
+
+
+def _blank(request: Request, now: datetime) -> Registration:
+    """The device's record, or its first one, for another attempt. Its first spelling stays the
+    device's ID: a hub tells upper and lower case apart."""
+    known, entry = request.known, request.entry
+    symmetric = isinstance(entry.attestation, SymmetricKeyAttestation)
+    record = known or Registration(
+        request.registration_id, "", "", "", ASSIGNING, "", now, now, "", ""
+    )
+    return replace(
+        record,
+        group_id="" if isinstance(entry, Enrollment) else entry.id,
+        updated=now,
+        etag=new_etag(),
+        operation_id=new_operation_id(),
+        attestation="symmetricKey" if symmetric else "x509",
+        payload=None,
+        error_code=0,
+        error_message="",
+        due=None,
+        pending=None,
+    )
+
+
+def _record(request: Request, choice: Choice, now: datetime, delay: float) -> Registration:
+    known, entry = request.known, request.entry
+    waiting = known is not None and known.status == ASSIGNING
+    record = _blank(request, now)
+    named = entry.device_id if isinstance(entry, Enrollment) else ""
+    return replace(
+        record,
+        device_id=named or _spelled(request, record),
+        assigned_hub=choice.hub,
+        status=ASSIGNED,
+        substatus=_substatus(entry, known, choice),
+        payload=choice.payload,
+        due=now + timedelta(seconds=delay) if delay > 0 else None,
+        operation_id=known.operation_id if waiting and known else record.operation_id,
+    )
+
+
+def _spelled(request: Request, record: Registration) -> str:
+    """The CN as the certificate has it, for a device that comes for the first time."""
+    if record.device_id and record.device_id.lower() == record.registration_id.lower():
+        return record.device_id
+    return record.registration_id
+
+
+def _substatus(entry: Entry, known: Registration | None, choice: Choice) -> str:
+    if known is None or not known.assigned_hub:
+        return INITIAL
+    if known.assigned_hub == choice.hub:
+        return AGAIN
+    migrates = entry.reprovision_policy.migrate_device_data and choice.twin is None
+    return MIGRATED if migrates else RESET
+
+
+def _twin(
+    entry: Entry, known: Registration | None, choice: Choice, left: TwinState | None
+) -> TwinState | None:
+    """The twin to begin with; None keeps the one that is there. A webhook's overrides all."""
+    if choice.twin is not None:
+        return _begun(choice.twin)
+    policy = entry.reprovision_policy
+    if policy.update_hub_assignment and not policy.migrate_device_data:
+        return _begun(entry.initial_twin or InitialTwin())
+    if known is None or not known.assigned_hub:
+        return _begun(entry.initial_twin) if entry.initial_twin is not None else None
+    return left
+
+
+def _begun(twin: InitialTwin) -> TwinState:
+    return TwinState(dict(twin.tags), dict(twin.desired))
+
+
+def registered_name(presented: Presented, claimed: str) -> str:
+    """How a device is spelled: as its certificate says, else as it says itself."""
+    return chain.common_name(presented.leaf) if presented.leaf is not None else claimed

@@ -1,0 +1,184 @@
+"""What an enrollment may say, whoever sends it. Each finding is a Denial that names the field."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TypeVar
+
+from cryptography import x509
+from sqlalchemy import Connection, Table, bindparam, select
+
+from labkit import ids
+from labkit.cloud import codes
+from labkit.cloud.dps import entry_tables as tables
+from labkit.cloud.dps.entries import (
+    ALLOCATION_POLICIES,
+    CLIENT,
+    CUSTOM,
+    DISABLED,
+    ENABLED,
+    REFERENCES,
+    SIGNING,
+    Attestation,
+    Enrollment,
+    EnrollmentGroup,
+    KnownCertificate,
+    Named,
+    SymmetricKeyAttestation,
+    X509Attestation,
+)
+from labkit.cloud.hub import limits
+from labkit.cloud.refusals import Denial
+from labkit.cloud.store import new_sas_key
+from labkit.pki import chain
+from labkit.trace import failed
+
+E = TypeVar("E", Enrollment, EnrollmentGroup)
+
+ONE_ENTRY = "no other entry names this certificate"
+_SHORTEST_KEY, _LONGEST_KEY = 16, 64
+_TWO_ENTRIES = "Azure documentation, DPS concepts: X.509 certificate attestation"
+
+_using = select(tables.CERTIFICATES.c.book, tables.CERTIFICATES.c.key).where(
+    tables.CERTIFICATES.c.thumbprint == bindparam("wanted")
+)
+_referring = select(tables.CERTIFICATES.c.book, tables.CERTIFICATES.c.key).where(
+    tables.CERTIFICATES.c.reference == bindparam("wanted")
+)
+
+
+def check_entry(entry: Enrollment | EnrollmentGroup) -> None:
+    """Raises Denial (400004) for the first field that cannot be."""
+    individual = isinstance(entry, Enrollment)
+    name = "registrationId" if individual else "enrollmentGroupId"
+    if not ids.is_valid(entry.id):
+        raise _wrong(entry.id, name, f"{entry.id!r}", ids.RULE)
+    named = entry.device_id if isinstance(entry, Enrollment) else ""
+    if named and not limits.is_device_id(named):
+        raise _wrong(entry.id, "deviceId", repr(named), limits.DEVICE_ID_RULE)
+    if entry.provisioning_status not in (ENABLED, DISABLED):
+        wanted = f"{ENABLED} or {DISABLED}"
+        raise _wrong(entry.id, "provisioningStatus", entry.provisioning_status, wanted)
+    _check_allocation(entry)
+    _check_attestation(entry, individual)
+
+
+def _check_allocation(entry: Enrollment | EnrollmentGroup) -> None:
+    if entry.allocation_policy not in ("", *ALLOCATION_POLICIES):
+        wanted = ", ".join(ALLOCATION_POLICIES)
+        raise _wrong(entry.id, "allocationPolicy", entry.allocation_policy, wanted)
+    if entry.allocation_policy == CUSTOM and entry.custom_allocation is None:
+        wanted = "the webhook that chooses the hub: webhookUrl and apiVersion"
+        raise _wrong(entry.id, "customAllocationDefinition", "none", wanted)
+
+
+def _check_attestation(entry: Enrollment | EnrollmentGroup, individual: bool) -> None:
+    found = entry.attestation
+    if isinstance(found, SymmetricKeyAttestation):
+        for name, key in (("primaryKey", found.primary_key), ("secondaryKey", found.secondary_key)):
+            if key and not _is_key(key):
+                wanted = f"{_SHORTEST_KEY} to {_LONGEST_KEY} bytes in base64"
+                raise _wrong(entry.id, name, "another text", wanted)
+        return
+    kinds = (CLIENT,) if individual else (SIGNING, REFERENCES)
+    if found.kind not in kinds:
+        raise _wrong(entry.id, "attestation.x509", found.kind, " or ".join(kinds))
+    if found.primary is None and found.secondary is None:
+        raise _wrong(entry.id, f"attestation.x509.{found.kind}", "no certificate", "one at least")
+    if not individual:
+        _check_signing(entry.id, found)
+
+
+def _check_signing(entry_id: str, found: X509Attestation) -> None:
+    for certificate in found.certificates:
+        if not chain.is_ca(certificate):
+            why = f"{chain.subject(certificate)}, which is no CA certificate"
+            wanted = "the CA that signed the devices; one device wants an individual enrollment"
+            raise _wrong(entry_id, "attestation.x509.signingCertificates", why, wanted)
+
+
+def _is_key(text: str) -> bool:
+    try:
+        length = len(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError):
+        return False
+    return _SHORTEST_KEY <= length <= _LONGEST_KEY
+
+
+def _wrong(entry_id: str, field: str, found: str, wanted: str) -> Denial:
+    check = failed(f"the field {field} is right", entry_id, f"it is {found}", f"send {wanted}")
+    return Denial(codes.BAD_REQUEST, check)
+
+
+def completed(entry: E, before: Enrollment | EnrollmentGroup | None) -> E:
+    """The entry with what was left out: keys and certificates that it had before, else new keys.
+
+    Raises Denial (400004) for a certificate that is named by its thumbprint and not known.
+    """
+    had = before.attestation if before is not None else None
+    return replace(entry, attestation=_completed(entry.id, entry.attestation, had))
+
+
+def _completed(entry_id: str, wanted: Attestation, had: Attestation | None) -> Attestation:
+    if isinstance(wanted, SymmetricKeyAttestation):
+        known = had if isinstance(had, SymmetricKeyAttestation) else None
+        return SymmetricKeyAttestation(
+            wanted.primary_key or (known.primary_key if known else new_sas_key()),
+            wanted.secondary_key or (known.secondary_key if known else new_sas_key()),
+        )
+    kept = had.certificates if isinstance(had, X509Attestation) else ()
+    primary, secondary = (
+        _resolved(entry_id, slot, kept) for slot in (wanted.primary, wanted.secondary)
+    )
+    return X509Attestation(wanted.kind, primary, secondary)
+
+
+def _resolved(entry_id: str, slot: Named, kept: tuple[x509.Certificate, ...]) -> Named:
+    if not isinstance(slot, KnownCertificate):
+        return slot
+    wanted = slot.thumbprint.upper()
+    for certificate in kept:
+        if wanted in (chain.thumbprint(certificate), chain.thumbprint_sha1(certificate)):
+            return certificate
+    raise _wrong(entry_id, "certificate", "missing", "the certificate, in PEM or base64 of its DER")
+
+
+def refuse_second_use(
+    connection: Connection, table: Table, entry: Enrollment | EnrollmentGroup
+) -> None:
+    """A certificate may be in one entry only, or the walk could not tell which decides.
+
+    Raises Denial (409).
+    """
+    if isinstance(entry.attestation, SymmetricKeyAttestation):
+        return
+    for certificate in entry.attestation.certificates:
+        wanted = {"wanted": chain.thumbprint(certificate)}
+        users = [(row.book, row.key) for row in connection.execute(_using, wanted)]
+        _refuse_others(table, entry, chain.subject(certificate), users)
+    for name in entry.attestation.references:
+        users = [(row.book, row.key) for row in connection.execute(_referring, {"wanted": name})]
+        _refuse_others(table, entry, f"the CA certificate {name!r}", users)
+
+
+def _refuse_others(
+    table: Table,
+    entry: Enrollment | EnrollmentGroup,
+    what: str,
+    users: Iterable[tuple[str, str]],
+) -> None:
+    for book, key in users:
+        if (book, key) == (table.name, ids.key(entry.id)):
+            continue
+        noun = "enrollment group" if book == tables.GROUPS.name else "the individual enrollment"
+        check = failed(
+            ONE_ENTRY,
+            entry.id,
+            f"{what} belongs to an entry already: {noun} {key!r} uses it",
+            f"use {key!r}, or sign these devices by a CA of their own",
+            source=_TWO_ENTRIES,
+        )
+        raise Denial(codes.ENROLLMENT_EXISTS, check)

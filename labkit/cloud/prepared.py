@@ -1,0 +1,68 @@
+"""Statements that are compiled once: for what a device waits for.
+
+Written with SQLAlchemy like all others, and sent straight to SQLite, which keeps them prepared:
+a tenth of the time that the way through SQLAlchemy's engine takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, Delete, Insert, Select, Update
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeEngine
+
+_DIALECT = SQLiteDialect_pysqlite()
+_Convert = Callable[[Any], Any]
+
+
+class Prepared:
+    """One statement. Values are given, and come back, in the types of its columns."""
+
+    def __init__(self, statement: Select[Any] | Insert | Update | Delete) -> None:
+        compiled = statement.compile(dialect=_DIALECT)
+        assert isinstance(compiled, SQLCompiler)
+        self._sql = compiled.string
+        self._names = tuple(compiled.positiontup or ())
+        fixed = {name: compiled.params[name] for name in self._names}
+        self._fixed = {name: value for name, value in fixed.items() if value is not None}
+        self._binding = _converters(
+            (name, _of_sqlite(compiled.binds[name].type).bind_processor(_DIALECT))
+            for name in self._names
+        )
+        columns = statement.selected_columns if isinstance(statement, Select) else ()
+        self._reading = _converters(
+            (place, _of_sqlite(column.type).result_processor(_DIALECT, None))
+            for place, column in enumerate(columns)
+        )
+
+    def rows(self, connection: Connection, **values: Any) -> list[tuple[Any, ...]]:
+        """Runs it within the transaction of ``connection``: what was found, row by row."""
+        values = {**self._fixed, **values}
+        for name, convert in self._binding:
+            values[name] = convert(values[name])
+        driver = connection.connection.dbapi_connection
+        assert driver is not None, "it is in a transaction"
+        found = driver.execute(self._sql, [values[name] for name in self._names]).fetchall()
+        return [self._read(row) for row in found] if self._reading else found
+
+    def first(self, connection: Connection, **values: Any) -> tuple[Any, ...] | None:
+        """The first row, if there is one."""
+        found = self.rows(connection, **values)
+        return found[0] if found else None
+
+    def _read(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        values = list(row)
+        for place, convert in self._reading:
+            values[place] = convert(values[place])
+        return tuple(values)
+
+
+def _of_sqlite(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    return kind.dialect_impl(_DIALECT)
+
+
+def _converters(found: Any) -> tuple[tuple[Any, _Convert], ...]:
+    return tuple((which, convert) for which, convert in found if convert is not None)

@@ -1,0 +1,201 @@
+"""DPS's service API (2021-10-01 and what came later in the same shape), for back ends.
+
+    enrollments, enrollmentGroups    GET, PUT, DELETE, query, bulk, attestation mechanism
+    registrations                    GET, DELETE, query of a group's
+
+Who asks signs with the key of a policy (SAS), and may do what that policy may.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from labkit.cloud import Cloud, codes
+from labkit.cloud.dps import ProvisioningService
+from labkit.cloud.dps.book import EntryBook
+from labkit.cloud.dps.entries import BulkResult, Enrollment, EnrollmentGroup
+from labkit.cloud.policies import (
+    ENROLLMENT_READ,
+    ENROLLMENT_WRITE,
+    REGISTRATION_READ,
+    REGISTRATION_WRITE,
+)
+from labkit.trace import first_failure
+from labkit.wire import azure_json
+from labkit.wire.endpoints import SERVICE_ENDPOINT
+from labkit.wire.host_names import without_port
+from labkit.wire.http import entry_json
+from labkit.wire.http.dps_errors import answering
+from labkit.wire.http.fields import Fields, wrong
+from labkit.wire.http.messages import Handler, Request, Response, Router, json_response
+
+CONTINUATION, ITEM_COUNT, ITEM_TYPE = "x-ms-continuation", "x-ms-max-item-count", "x-ms-item-type"
+
+_COUNT = re.compile(r"[0-9]{1,6}")
+_DPS = "dps"
+E = TypeVar("E", Enrollment, EnrollmentGroup)
+
+
+@dataclass(frozen=True, slots=True)
+class _Collection(Generic[E]):
+    """One kind of entry: its book, where it is served, and how it is read and written."""
+
+    book: EntryBook[E]
+    path: str
+    item_type: str
+    id_name: str
+    parse: Callable[[Fields, str], E]
+    show: Callable[[E], dict[str, Any]]
+
+
+def add_routes(router: Router, cloud: Cloud) -> None:
+    """Serves the back ends of this cloud's DPS."""
+    api = _Api(router, cloud)
+    api.serve(_enrollments(cloud.dps))
+    api.serve(_groups(cloud.dps))
+    api.serve_registrations()
+
+
+def _enrollments(dps: ProvisioningService) -> _Collection[Enrollment]:
+    def shown(entry: Enrollment) -> dict[str, Any]:
+        return entry_json.enrollment_json(entry, dps.registrations.find(entry.id))
+
+    return _Collection(
+        book=dps.enrollments,
+        path="enrollments",
+        item_type="Enrollment",
+        id_name=entry_json.ENROLLMENT_ID,
+        parse=entry_json.enrollment,
+        show=shown,
+    )
+
+
+def _groups(dps: ProvisioningService) -> _Collection[EnrollmentGroup]:
+    return _Collection(
+        book=dps.enrollment_groups,
+        path="enrollmentGroups",
+        item_type="EnrollmentGroup",
+        id_name=entry_json.GROUP_ID,
+        parse=entry_json.group,
+        show=entry_json.entry_json,
+    )
+
+
+class _Api:
+    def __init__(self, router: Router, cloud: Cloud) -> None:
+        self._router, self._cloud, self._dps = router, cloud, cloud.dps
+
+    def serve(self, of: _Collection[E]) -> None:
+        """The operations on one kind of entry. ``query`` comes before an entry of that name."""
+        root, one = f"/{of.path}", f"/{of.path}/{{id}}"
+        self._add("POST", f"{root}/query", ENROLLMENT_READ, partial(self._query, of))
+        self._add("POST", root, ENROLLMENT_WRITE, partial(self._bulk, of))
+        mechanism = partial(self._mechanism, of)
+        self._add("POST", f"{one}/attestationmechanism", ENROLLMENT_READ, mechanism)
+        self._add("GET", one, ENROLLMENT_READ, partial(self._get, of))
+        self._add("PUT", one, ENROLLMENT_WRITE, partial(self._put, of))
+        self._add("DELETE", one, ENROLLMENT_WRITE, partial(self._delete, of.book))
+
+    def serve_registrations(self) -> None:
+        """The operations on registration records."""
+        one = "/registrations/{id}"
+        self._add("POST", f"{one}/query", REGISTRATION_READ, self._query_registrations)
+        self._add("GET", one, REGISTRATION_READ, self._get_registration)
+        delete = partial(self._delete, self._dps.registrations)
+        self._add("DELETE", one, REGISTRATION_WRITE, delete)
+
+    def _add(self, method: str, path: str, right: str, handler: Handler) -> None:
+        """Whoever may not do it learns nothing, not even whether the thing exists."""
+
+        def guarded(request: Request, parts: dict[str, str]) -> Response:
+            self._admit(request, right)
+            with self._cloud.refusals.told(_DPS, parts.get("id", "")):
+                self._dps.limits.count_operation()
+                return handler(request, parts)
+
+        self._router.add(method, path, answering(guarded))
+
+    def _admit(self, request: Request, right: str) -> None:
+        """Raises ServiceRefusal (401) unless the token's policy has the right."""
+        token, now = request.headers.get("authorization", ""), datetime.now(UTC)
+        resources = [f"{name}{request.path}" for name in _names(request.host)]
+        checks = self._cloud.policies(_DPS).authorize(token, resources, right, now)
+        if first_failure(checks):
+            raise self._cloud.refusals.refuse(_DPS, "", codes.UNAUTHORIZED, checks)
+
+    # ---- entries
+
+    def _get(self, of: _Collection[E], _: Request, parts: dict[str, str]) -> Response:
+        return json_response(200, of.show(of.book.get(parts["id"])))
+
+    def _put(self, of: _Collection[E], request: Request, parts: dict[str, str]) -> Response:
+        entry = of.parse(Fields.of(request.body), parts["id"])
+        kept = of.book.put(entry, _if_match(request))
+        return json_response(200, entry_json.entry_json(kept, secrets=True))
+
+    def _delete(self, book: Any, request: Request, parts: dict[str, str]) -> Response:
+        book.delete(parts["id"], _if_match(request))
+        return Response(204)
+
+    def _mechanism(self, of: _Collection[E], _: Request, parts: dict[str, str]) -> Response:
+        attestation = of.book.get(parts["id"]).attestation
+        return json_response(200, entry_json.attestation_json(attestation, secrets=True))
+
+    def _query(self, of: _Collection[E], request: Request, _: dict[str, str]) -> Response:
+        text = Fields.of(request.body).text("query")
+        found, more = of.book.query(text, _count(request), _continuation(request))
+        return _page([entry_json.entry_json(entry) for entry in found], more, of.item_type)
+
+    def _bulk(self, of: _Collection[E], request: Request, _: dict[str, str]) -> Response:
+        said = Fields.of(request.body)
+        entries = [of.parse(fields, "") for fields in said.objects(of.path)]
+        return json_response(200, _bulk_json(of.book.bulk(said.text("mode"), entries), of.id_name))
+
+    # ---- registrations
+
+    def _get_registration(self, _: Request, parts: dict[str, str]) -> Response:
+        return json_response(200, azure_json.registration(self._dps.registrations.get(parts["id"])))
+
+    def _query_registrations(self, request: Request, parts: dict[str, str]) -> Response:
+        count, start = _count(request), _continuation(request)
+        found, more = self._dps.registrations.query(parts["id"], count, start)
+        return _page([azure_json.registration(row) for row in found], more, "DeviceRegistration")
+
+
+def _names(host: str) -> Sequence[str]:
+    """Under which names a token may know the service: as it was dialled, or its own."""
+    return [host, without_port(host), SERVICE_ENDPOINT]
+
+
+def _if_match(request: Request) -> str:
+    return request.headers.get("if-match", "")
+
+
+def _continuation(request: Request) -> str:
+    return request.headers.get(CONTINUATION, "")
+
+
+def _count(request: Request) -> int:
+    """How many items of a page are wanted; 0 leaves it to the service. Raises Denial."""
+    found = request.headers.get(ITEM_COUNT, "")
+    if found and not _COUNT.fullmatch(found):
+        raise wrong(ITEM_COUNT, f"it is {found!r}", "a number")
+    return int(found or 0)
+
+
+def _page(items: list[dict[str, Any]], continuation: str, item_type: str) -> Response:
+    more = {CONTINUATION: continuation} if continuation else {}
+    return json_response(200, items, {ITEM_TYPE: item_type, **more})
+
+
+def _bulk_json(result: BulkResult, id_name: str) -> dict[str, Any]:
+    errors = [
+        {id_name: error.id, "errorCode": error.code, "errorStatus": error.status}
+        for error in result.errors
+    ]
+    return {"errors": errors, "isSuccessful": result.is_successful}

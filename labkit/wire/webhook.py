@@ -1,0 +1,46 @@
+"""The way to the webhooks of custom allocation: a POST, by the standard library's client."""
+
+from __future__ import annotations
+
+import http.client
+from urllib.parse import urlsplit
+
+from labkit.cloud.dps.allocation import WebhookAnswer
+
+SECONDS = 5.0
+"""For each step: to connect, to send, to wait for the answer."""
+LARGEST = 256 * 1024
+"""Bytes of an answer that are read."""
+
+_KINDS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+_HEADERS = {"Content-Type": "application/json; charset=utf-8", "Accept": "application/json"}
+
+
+def post(url: str, body: bytes) -> WebhookAnswer:
+    """Sends JSON to a webhook and waits for what it says: at most :data:`SECONDS` a step.
+
+    Azure wants HTTPS; here plain HTTP is taken too, for a webhook on the same machine. Who
+    cannot be asked has status 0, and why as its body.
+    """
+    try:
+        parts = urlsplit(url)
+        kind = _KINDS.get(parts.scheme.lower())
+        if kind is None or not parts.hostname:
+            return WebhookAnswer(0, f"{url!r} is no http or https URL".encode())
+        connection = kind(parts.hostname, parts.port, timeout=SECONDS)
+    except ValueError as error:
+        return WebhookAnswer(0, f"{url!r} is no URL: {error}".encode())
+    target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
+    return _asked(connection, target, body)
+
+
+def _asked(connection: http.client.HTTPConnection, target: str, body: bytes) -> WebhookAnswer:
+    try:
+        connection.request("POST", target, body, _HEADERS)
+        answer = connection.getresponse()
+        return WebhookAnswer(answer.status, answer.read(LARGEST))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        where = f"{connection.host}:{connection.port}"
+        return WebhookAnswer(0, f"{where} could not be asked: {error!r}".encode())
+    finally:
+        connection.close()

@@ -1,0 +1,150 @@
+"""Microsoft's Node clients, unmodified, as npm has them: devices and a back end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sdk_clients import HUB, story_on_443
+from stories import Story, pem_device
+
+from labkit.cloud.dps.entries import SymmetricKeyAttestation
+from labkit.pki import chain
+
+SCRIPTS = Path(__file__).parent / "node"
+_INSTALL_SECONDS, _RUN_SECONDS = 180, 60
+_NOT_TESTED = "NOT TESTED: the Node clients. "
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the clients in it, of the versions that package.json pins."""
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{_NOT_TESTED}{program} is not installed")
+    place = tmp_path_factory.mktemp("node")
+    for file in SCRIPTS.iterdir():
+        if file.is_file():
+            shutil.copy(file, place)
+    # No script of a package is run: none of these needs one.
+    install = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
+    try:
+        done = subprocess.run(
+            install, cwd=place, capture_output=True, timeout=_INSTALL_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"{_NOT_TESTED}npm did not come to an end")
+    if done.returncode:
+        pytest.skip(f"{_NOT_TESTED}npm could not install them: {done.stderr.decode()[-300:]}")
+    return place
+
+
+@pytest.fixture(scope="module")
+def on_443(told: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """A lab whose HTTPS is on port 443: most of these clients know no other."""
+    place = tmp_path_factory.mktemp("node-443") / "lab"
+    with story_on_443(told, place, "the Node clients") as opened:
+        yield opened
+
+
+@pytest.fixture
+def run(modules: Path, on_443: Story) -> Run:
+    """Runs one of the scripts, which trusts the lab, and returns what it printed."""
+
+    def run(script: str, **wanted: Any) -> Any:
+        done = subprocess.run(
+            ["node", script, json.dumps(wanted)],
+            cwd=modules,
+            capture_output=True,
+            text=True,
+            timeout=_RUN_SECONDS,
+            check=False,
+            env={**os.environ, "NODE_EXTRA_CA_CERTS": str(on_443.lab.server.root_file)},
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+def where(story: Story) -> dict[str, str]:
+    return {"host": story.lab.listener.host, "scope": story.lab.dps.id_scope}
+
+
+TRANSPORTS = pytest.mark.parametrize("transport", ["mqtt", "mqtt-ws", "http"])
+
+
+@TRANSPORTS
+def test_a_device_registers_by_its_chain(
+    on_443: Story, run: Run, tmp_path: Path, transport: str
+) -> None:
+    device = pem_device(on_443, tmp_path / "pem", f"node-{transport}")
+    files = {"cert": str(device.chain_file), "key": str(device.key_file)}
+    told = run("register.js", transport=transport, id=device.name, **files, **where(on_443))
+    assert told == {"hub": HUB, "device": device.name, "status": "assigned"}
+
+
+@TRANSPORTS
+def test_a_device_registers_by_its_symmetric_key(on_443: Story, run: Run, transport: str) -> None:
+    name = f"node-key-{transport}"
+    made = on_443.lab.dps.enrollments.create(name, keys=SymmetricKeyAttestation())
+    assert isinstance(made.attestation, SymmetricKeyAttestation)
+    key = made.attestation.primary_key
+    told = run("register.js", transport=transport, id=name, symmetricKey=key, **where(on_443))
+    assert told == {"hub": HUB, "device": name, "status": "assigned"}
+
+
+@TRANSPORTS
+def test_a_device_polls_until_there_is_an_outcome(
+    on_443: Story, run: Run, tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_443.lab.dps, "retry_after", 1)
+    monkeypatch.setattr(on_443.lab.dps, "assignment_delay", 1)
+    device = pem_device(on_443, tmp_path / "pem", f"node-polls-{transport}")
+    files = {"cert": str(device.chain_file), "key": str(device.key_file)}
+    told = run("register.js", transport=transport, id=device.name, **files, **where(on_443))
+    assert told["status"] == "assigned"
+
+
+@TRANSPORTS
+def test_a_refusal_reaches_the_device_as_azures_bare_body(
+    on_443: Story, run: Run, tmp_path: Path, transport: str
+) -> None:
+    device = pem_device(on_443, tmp_path / "pem", f"node-leaf-{transport}", sends=1)
+    files = {"cert": str(device.chain_file), "key": str(device.key_file)}
+    told = run("register.js", transport=transport, id=device.name, **files, **where(on_443))
+    assert told["error"] == "UnauthorizedError"
+    assert "CN=Technician-Z CA" in str(on_443.lab.explain(device.name))
+
+
+def test_a_back_end_makes_changes_lists_and_deletes(
+    on_443: Story, run: Run, tmp_path: Path
+) -> None:
+    device = pem_device(on_443, tmp_path / "pem", "node-back-end")
+    policy = on_443.lab.cloud.policies("dps").owner
+    keys = f"SharedAccessKeyName={policy.name};SharedAccessKey={policy.primary_key}"
+    seen = run(
+        "back_end.js",
+        connectionString=f"HostName={on_443.lab.listener.host};{keys}",
+        id=device.name,
+        certificate=chain.to_pem(device.chain[:1]),
+    )
+    assert seen == {
+        "made": device.name,
+        "status": "disabled",
+        "stale": 412,
+        "read": True,
+        "keys": ["primaryKey", "secondaryKey"],
+        "bulk": True,
+        "found": seen["found"],
+        "gone": "Not found",
+    }
+    assert {f"{device.name}-{number}" for number in (1, 2, 3)} <= set(seen["found"])
