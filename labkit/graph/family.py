@@ -15,7 +15,8 @@ from labkit.graph.kinds import Board, EdgeKind, Node, Zone
 FoldForm = Literal["rows", "tiles", "stack"]
 MOST_CARDS: Final = 3
 MOST_ROWS: Final = 12
-MOST_TILES: Final = {"device": 200, "identity": 60}  # identities repeat what the devices show
+MOST_TILES: Final = {"device": 200, "enrollment": 60, "identity": 60}
+"""Enrollments and identities repeat what the devices show."""
 
 
 @dataclass(frozen=True, slots=True)

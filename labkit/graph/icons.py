@@ -22,6 +22,7 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
         "M1.8 6.2H4M1.8 9.8H4M12 6.2h2.2M12 9.8h2.2",
         "ca-entry": "M4.3 12.5A3 3 0 0 1 4 6.6a4 4 0 0 1 7.8-.4 3.2 3.2 0 0 1 .4 6.3"
         "M8 14V8.4M5.9 10.4 8 8.3l2.1 2.1",
+        "enrollment": "M2.5 3h11v10h-11zM5 6.2h6M5 9.4h3",
         "enrollment-group": "M6 4h8M6 8h8M6 12h8M2.4 4h.8M2.4 8h.8M2.4 12h.8",
         "hub": "M8 5.8a2.2 2.2 0 1 0 .01 0zM8 5.6V2M6.1 9.2 3 11.8M9.9 9.2l3.1 2.6",
         "identity": "M1.8 3.2h12.4v9.6H1.8zM5.6 5.8a1.4 1.4 0 1 0 .01 0z"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
+from labkit.cloud.dps.entries import Attestation, X509Attestation
 from labkit.graph.kinds import add_edge, add_node, new_graph
 from labkit.graph.removed import removed
 from labkit.graph.states import StateKey
@@ -169,8 +170,20 @@ class _Board:
                 detail="enrollment group",
                 state="enabled" if group.enabled else "disabled",
             )
-            if (named := self._named(group.certificate)) is not None:
+            for named in self._named(group.attestation):
                 add_edge(self.graph, f"group {group.id}", named, kind="names")
+        for enrollment in self._lab.dps.enrollments:
+            name = f"enrollment {enrollment.id}"
+            add_node(
+                self.graph,
+                name,
+                kind="enrollment",
+                label=enrollment.id,
+                detail="individual enrollment",
+                state="enabled" if enrollment.enabled else "disabled",
+            )
+            if f"device {enrollment.id}" in self.graph:
+                add_edge(self.graph, name, f"device {enrollment.id}", kind="names", label="admits")
 
     def _draw_hubs(self) -> None:
         for hub in self._lab.cloud.hubs:
@@ -273,13 +286,18 @@ class _Board:
     def _known(self, certificate: x509.Certificate) -> str | None:
         return self._ids.get(chain.thumbprint(certificate))
 
-    def _named(self, signing: x509.Certificate | None) -> str | None:
-        """The group's certificate as DPS has it, else as the supply chain has it."""
-        if signing is None:  # symmetric keys, or a reference
-            return None
-        entries = (e for e in self._lab.dps.certificates if e.certificate == signing)
-        entry = next(entries, None)
-        return f"entry {entry.name}" if entry else self._known(signing)
+    def _named(self, attestation: Attestation) -> Iterator[str]:
+        """The CAs that a group names, as DPS has them, else as the supply chain has them."""
+        if not isinstance(attestation, X509Attestation):
+            return
+        for reference in attestation.references:
+            yield f"entry {reference}"
+        for signing in attestation.certificates:
+            entries = (e for e in self._lab.dps.certificates if e.certificate == signing)
+            entry = next(entries, None)
+            known = f"entry {entry.name}" if entry else self._known(signing)
+            if known is not None:
+                yield known
 
 
 def _heard(messages: int) -> str:

@@ -18,6 +18,7 @@ MOST: Final = 6
 
 _KINDS: Final[Mapping[str, tuple[NodeKind, str]]] = {
     "CA certificate": ("ca-entry", "entry {name}"),
+    "individual enrollment": ("enrollment", "enrollment {name}"),
     "enrollment group": ("enrollment-group", "group {name}"),
 }
 

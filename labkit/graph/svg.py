@@ -26,7 +26,7 @@ from labkit.graph.words import EMPTY, LANES, fold_words, node_words, sent_words,
 
 PAD: Final = CARD_PAD
 HOLDS_KEY: Final = frozenset({"token", "root-ca", "intermediate-ca", "device"})
-CORNER: Final = {"device": 3, "identity": 3, "enrollment-group": 16, "hub": 16}
+CORNER: Final = {"device": 3, "identity": 3, "enrollment": 16, "enrollment-group": 16, "hub": 16}
 
 
 def draw_svg(board: Board, family: Family, presented: Presented, placed: Layout, text: str) -> str:

@@ -29,7 +29,11 @@ _VERBS: Final = {
     "provisioned": "is provisioned as {}",
     "knows": "knows {}",
 }
-_PLURAL: Final = {"device": "devices", "identity": "device identities"}
+_PLURAL: Final = {
+    "device": "devices",
+    "enrollment": "individual enrollments",
+    "identity": "device identities",
+}
 
 
 def tell(board: Board, family: Family, presented: Presented) -> str:

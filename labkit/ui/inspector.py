@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from labkit.cloud.dps.entries import EnrollmentGroup, SymmetricKeyAttestation
 from labkit.graph.kinds import KIND_WORDS
 from labkit.graph.removed import Removed, removed
 from labkit.pki import chain
@@ -90,14 +91,21 @@ class _Inspector:
         registrations = list(self._lab.dps.registrations)
         for group in self._lab.dps.enrollment_groups:
             count = sum(r.group_id == group.id for r in registrations)
-            named = chain.subject(group.certificate) if group.certificate else "no certificate"
             facts = (
                 ("state", "enabled" if group.enabled else "disabled"),
-                ("admits", f"devices below {named}"),
+                ("admits", _admitted(group)),
                 ("assigned so far", f"{count} devices"),
             )
             title, kind = group.id, "enrollment group"
             yield f"group {group.id}", Inspection(title, kind, facts, group.certificate)
+        for entry in self._lab.dps.enrollments:
+            about = (
+                ("state", "enabled" if entry.enabled else "disabled"),
+                ("admits", f"{entry.id} alone, by {entry.proof}"),
+                ("device ID", entry.device_id or f"{entry.id}, its registration ID"),
+            )
+            found = Inspection(entry.id, "individual enrollment", about, entry.certificate)
+            yield f"enrollment {entry.id}", found
 
     def _hub(self, hub: Hub) -> Inspection:
         facts = (
@@ -130,6 +138,12 @@ def _token(custodian: Custodian[Device]) -> Inspection:
         ),
     )
     return Inspection(custodian.name, "token", facts)
+
+
+def _admitted(group: EnrollmentGroup) -> str:
+    if isinstance(group.attestation, SymmetricKeyAttestation):
+        return "devices with a key derived from the group's"
+    return f"devices below {group.proof}"
 
 
 def _kept(key: TokenKey) -> str:

@@ -180,3 +180,22 @@ def test_a_lab_of_tokens_is_not_called_empty(tmp_path: Path) -> None:
     with Lab.open(tmp_path / "tokens") as lab:
         lab.custodian("Company-X")
         assert of_lab(lab).graph["title"] == "No certificate yet"
+
+
+def test_an_individual_enrollment_admits_its_device(lab: Lab) -> None:
+    widget = lab.device("widget-1")
+    lab.dps.enrollments.create("widget-1", certificate=widget.certificate)
+    found = states(lab)
+    assert found["enrollment widget-1"] == "enabled"
+    assert edges(lab, "names") == [("enrollment widget-1", WIDGET, False)]
+    lab.dps.enrollments.disable("widget-1")
+    assert states(lab)["enrollment widget-1"] == "disabled"
+    lab.dps.enrollments.delete("widget-1")
+    assert states(lab)["enrollment widget-1"] == "removed"
+
+
+def test_a_group_may_name_a_ca_by_its_name_in_dps(lab: Lab) -> None:
+    trust(lab)
+    lab.dps.enrollment_groups.delete("widgets")
+    lab.dps.enrollment_groups.create("by-name", ca="company-x")
+    assert edges(lab, "names") == [("group by-name", "entry company-x", False)]

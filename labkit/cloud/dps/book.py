@@ -184,7 +184,7 @@ class EntryBook(Generic[E]):
             check = failed(
                 ABSENT,
                 existing.id,
-                f"{self.noun} {existing.id!r} exists already; it names {existing._proof}",
+                f"{self.noun} {existing.id!r} exists already; it names {existing.proof}",
                 "choose another ID",
                 "delete it first, or put a changed copy of it: update(replace(entry, ...))",
             )
@@ -223,7 +223,7 @@ class EntryBook(Generic[E]):
 
     def _check_precondition(self, entry: E, before: E | None, if_match: str) -> None:
         if before is not None and not if_match:
-            why = f"there is {self.noun} {before.id!r} already; it names {before._proof}"
+            why = f"there is {self.noun} {before.id!r} already; it names {before.proof}"
             cures = ("choose another ID", "to change it, send its ETag in If-Match")
             raise Denial(codes.ENROLLMENT_EXISTS, failed(ABSENT, before.id, why, *cures))
         if before is None and if_match:

@@ -153,7 +153,7 @@ class EnrollmentGroups(EntryBook[EnrollmentGroup]):
     def _admits(self, entry: EnrollmentGroup) -> str:
         if isinstance(entry.attestation, SymmetricKeyAttestation):
             return "takes devices with keys derived from its own"
-        return f"takes devices below {entry._proof}"
+        return f"takes devices below {entry.proof}"
 
     def _check_quota(self, connection: Connection, before: EnrollmentGroup | None) -> None:
         if before is None:

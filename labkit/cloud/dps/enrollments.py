@@ -91,7 +91,7 @@ class Enrollments(EntryBook[Enrollment]):
         return self.read(connection, row[0]) if row is not None else None
 
     def _admits(self, entry: Enrollment) -> str:
-        return f"takes the device that has {entry._proof}"
+        return f"takes the device that has {entry.proof}"
 
 
 def _attestation(

@@ -150,7 +150,8 @@ class _Entry:
         return next(iter(self.attestation.certificates), None)
 
     @property
-    def _proof(self) -> str:
+    def proof(self) -> str:
+        """What a device has to show, for people: the names of certificates, or a key."""
         if isinstance(self.attestation, SymmetricKeyAttestation):
             return "a symmetric key"
         names = [*map(chain.subject, self.attestation.certificates)]
@@ -170,7 +171,7 @@ class Enrollment(_Entry):
     optional_device_information: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
-        return f"<Enrollment {self.id!r}: {self._proof}, {self.provisioning_status}>"
+        return f"<Enrollment {self.id!r}: {self.proof}, {self.provisioning_status}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ class EnrollmentGroup(_Entry):
     """One entry for all devices below a CA certificate, or with keys derived from one key."""
 
     def __repr__(self) -> str:
-        return f"<Enrollment group {self.id!r}: {self._proof}, {self.provisioning_status}>"
+        return f"<Enrollment group {self.id!r}: {self.proof}, {self.provisioning_status}>"
 
 
 Entry: TypeAlias = Enrollment | EnrollmentGroup
