@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Iterable, Iterator
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from labkit.cloud.codes import POSSESSION_FAILED, STALE_ETAG
@@ -33,6 +33,11 @@ class Explanation:
     def failure(self) -> Check | None:
         """The check that decided."""
         return next((check for check in self.checks if check.failed), None)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The checks as they are told, line by line."""
+        return list(_rows(self.checks))
 
     @property
     def cures(self) -> tuple[str, ...]:
@@ -75,8 +80,8 @@ class Explanation:
             yield f"    {self.answer}"
         yield self.shown
         yield "What was checked, in order:"
-        for group in _grouped(self.checks):
-            yield from _told(group)
+        for row in self.rows:
+            yield from _told(row)
         if self.cures:
             yield "What cures it" + (" (any one):" if len(self.cures) > 1 else ":")
             for number, cure in enumerate(self.cures, 1):
@@ -121,7 +126,7 @@ class Explanation:
 
     def _html(self) -> str:
         e = html.escape
-        rows = "".join(map(_rows, _grouped(self.checks)))
+        rows = "".join(map(_markup, self.rows))
         cures = "".join(f"<li>{e(cure)}</li>" for cure in self.cures)
         heading = "Any one of these cures it" if len(self.cures) > 1 else "This cures it"
         source = f"<p><small>{e(self.failure.source)}</small></p>" if self.failure else ""
@@ -133,35 +138,54 @@ class Explanation:
         )
 
 
-def _grouped(checks: Iterable[Check]) -> Iterator[list[Check]]:
-    """Passed checks of one certificate together, every other check by itself: what failed must
-    not drown in what is well."""
-    for (about, well), group in groupby(checks, key=lambda c: (c.about, c.passed)):
-        if well and about:
-            yield list(group)
-        else:
-            yield from ([check] for check in group)
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is told in one line: a check that did not pass, or the passed ones of a certificate."""
+
+    about: str
+    checks: tuple[Check, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """That of all its checks."""
+        return self.checks[0].outcome
 
 
-def _told(group: list[Check]) -> Iterator[str]:
-    first = group[0]
+def _rows(checks: Sequence[Check]) -> Iterator[Row]:
+    """In order up to the failure that decides, a row for each certificate that is well so far;
+    then other failures, and in one row whatever else is well: a failure must not drown."""
+    cut = next((place for place, check in enumerate(checks) if check.failed), len(checks))
+    well: dict[str, list[Check]] = {}
+    for check in checks[:cut]:
+        well.setdefault(check.about, []).append(check)
+    yield from (Row(about, tuple(group)) for about, group in well.items())
+    later = checks[cut:]
+    yield from (Row(check.about, (check,)) for check in later if check.failed)
+    if rest := tuple(check for check in later if check.passed):
+        yield Row("whatever else was looked at", rest)
+    ahead = (check for check in later if not check.failed and not check.passed)
+    yield from (Row(check.about, (check,)) for check in ahead)
+
+
+def _told(row: Row) -> Iterator[str]:
+    first, mark = row.checks[0], _MARK[row.outcome]
     if first.passed:
-        yield f"  {_MARK[first.outcome]} {first.about}"
-        yield _indented("; ".join(check.name for check in group))
+        yield f"  {mark} {row.about}"
+        yield _indented("; ".join(dict.fromkeys(check.name for check in row.checks)))
         return
-    yield f"  {_MARK[first.outcome]} {first.name}"
+    yield f"  {mark} {first.name}"
     if first.failed:
         yield _indented(f"{first.about}: {first.why}")
 
 
-def _rows(group: list[Check]) -> str:
-    e, first = html.escape, group[0]
-    mark, colour = _MARK[first.outcome], _COLOUR[first.outcome]
+def _markup(row: Row) -> str:
+    e, first = html.escape, row.checks[0]
+    mark, colour = _MARK[row.outcome], _COLOUR[row.outcome]
     if first.passed:
-        count = f"{len(group)} check{'s' if len(group) > 1 else ''} passed"
-        each = "".join(f"<li>{e(c.name)}: {e(c.why)}</li>" for c in group)
+        count = f"{len(row.checks)} check{'s' if len(row.checks) > 1 else ''} passed"
+        each = "".join(f"<li>{e(c.name)}: {e(c.why)}</li>" for c in row.checks)
         inside = (
-            f"<details><summary>{mark} {e(first.about)} <small>({count})</small></summary>"
+            f"<details><summary>{mark} {e(row.about)} <small>({count})</small></summary>"
             f"<ul>{each}</ul></details>"
         )
     else:

@@ -44,7 +44,7 @@ def _signs(
     ]
     marks = set(presented.marks.values())
     if SENT in marks:
-        signs.append(("sent", "sent", "sent: shown in the last connection"))
+        signs.append(("sent", "sent", "sent: shown when it last connected"))
     if MISSING in marks and "not sent" not in used:
         signs.append(("missing", "missing", f"not sent: {STATES['not sent'].meaning}"))
     return signs

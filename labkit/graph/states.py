@@ -98,7 +98,7 @@ STATES: Final[Mapping[str, State]] = _states(
     State("untrusted issuer", "its signer is not known", VERMILLION, "M4 4l8 8M12 4l-8 8", "6 6"),
     State("disabled", "switched off, may come back", GREY, _CIRCLE + "M3.7 3.7l8.6 8.6", "5 3"),
     State("removed", "taken away", GREY, _BIN, "1 4"),
-    State("unknown", "not checked yet", SKY, _QUESTION, "4 2 1 2"),
+    State("unknown", "not known to the cloud yet", SKY, _QUESTION, "4 2 1 2"),
 )
 
 assert tuple(STATES) == get_args(StateKey)

@@ -14,8 +14,8 @@ from labkit.supplychain.terms import path_length
 from labkit.ui.check import Case
 from labkit.ui.scenario import Prediction, Scenario, Step
 
-WHOLE, BY_FACTORY, IN_PARTS = (f"smart-x-widget-00{number}" for number in (1, 2, 3))
-FORGOTTEN, DEEP, CARRIED = "smart-x-widget-004", "smart-x-widget-005", "smart-x-widget-101"
+WHOLE, IN_PARTS, BY_FACTORY = (f"smart-x-widget-00{number}" for number in (1, 2, 3))
+DEEP, FORGOTTEN, CARRIED = "smart-x-widget-004", "smart-x-widget-005", "smart-x-widget-101"
 LEVELS = ("Region-Europe", "Product-Widgets", "Plant-North", "Line-7")
 
 
@@ -190,8 +190,8 @@ STORY = Scenario(
             "was told **nothing** new.",
             _six_levels,
             predict=Prediction(
-                "Company-X, region, product, plant, line, widget: which of these five CAs must "
-                "DPS know?",
+                "Company-X, region, product, plant and line: which of these five CAs must DPS "
+                "know?",
                 ("all five", "the line's, which signed the widget", "Company-X's alone"),
                 "Company-X's alone",
                 "One end of the chain must be known. The widget sends the rest.",
@@ -239,7 +239,8 @@ def own_line(lab: Lab, answer: Any) -> Iterator[Case]:
     yield Case(
         "below the line there is room for devices only",
         lambda: _lengths(lab, answer[0])[-1] == 0,
-        "a path length counts the CAs that may follow: how many may follow below the line?",
+        "a path length counts the CAs that may follow: how many may follow below the line? "
+        "(It cannot be changed: take new names)",
     )
     yield Case(
         "each CA above has room for just the CAs that follow",

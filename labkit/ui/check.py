@@ -51,7 +51,8 @@ class Report:
                 yield f"{_DONE} {case.what}"
             elif place == self.done:
                 yield f"{_OPEN} {case.what}"
-                yield f"   You handed in {_in_words(self._answer)}. Hint: {case.hint}"
+                yield f"   You handed in {_in_words(self._answer)}."
+                yield f"   Hint: {case.hint}"
             else:
                 yield f"{_WAITS} {case.what}"
 
@@ -77,6 +78,8 @@ def _in_words(answer: object) -> str:
         shown = repr(answer)
     except Exception:
         shown = ""
+    if isinstance(answer, bytes):
+        return f"{len(answer)} bytes"
     if not shown or "\n" in shown:
         return f"a value of type {type(answer).__name__}"
     return shown if len(shown) <= _LONGEST_ANSWER else f"{shown[:_LONGEST_ANSWER]}…"

@@ -8,10 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from labkit.events import Event
-from labkit.explanation import Explanation
+from labkit.explanation import Explanation, Row
 from labkit.graph import STATES
 from labkit.pki import chain
-from labkit.trace import Check
 from labkit.ui.inspection import Inspection
 from labkit.ui.performance import Feedback, Frame, Performance
 
@@ -137,7 +136,7 @@ def _explanation(frame: Frame, at_present: bool) -> Json | None:
         "service": _SERVICES.get(refusal.service, refusal.service),
         "answer": told.answer,
         "shown": told.shown,
-        "checks": [_check(check, frame.inspections) for check in told.checks],
+        "checks": [_row(row, frame.inspections) for row in told.rows],
         "cures": list(told.cures),
         "remedies": [
             {"place": place, "cure": remedy.cure, "label": remedy.label}
@@ -148,13 +147,15 @@ def _explanation(frame: Frame, at_present: bool) -> Json | None:
     }
 
 
-def _check(check: Check, inspections: Mapping[str, Inspection]) -> Json:
+def _row(row: Row, inspections: Mapping[str, Inspection]) -> Json:
+    first = row.checks[0]
     return {
-        "name": check.name,
-        "about": check.about,
-        "outcome": str(check.outcome),
-        "why": check.why,
-        "node": _node_of(check.about, inspections),
+        "name": first.name,
+        "about": row.about,
+        "outcome": str(row.outcome),
+        "why": first.why,
+        "passed": [f"{check.name}: {check.why}" for check in row.checks if check.passed],
+        "node": _node_of(row.about, inspections),
     }
 
 

@@ -33,7 +33,8 @@ def test_only_the_first_open_case_shows_its_hint() -> None:
         "name: 1 of 4, not yet",
         "✓ case 0",
         "○ not yet: case 1",
-        "   You handed in 'answer'. Hint: hint 1",
+        "   You handed in 'answer'.",
+        "   Hint: hint 1",
         "· later: case 2",
         "· later: case 3",
     ]

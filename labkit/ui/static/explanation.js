@@ -18,12 +18,11 @@ export class Explanation {
     this.el.hidden = !explanation;
     if (!explanation) return;
     const { about, service, shown, checks, cures, remedies, past, source } = explanation;
-    const groups = grouped(checks);
     this.title = make("h4", { tabindex: "-1" }, `Why ${service} refused ${about}`);
     this.el.replaceChildren(
       this.title,
       make("p", { class: "lk-soft" }, `${shown}. What ${service} checked, in order:`),
-      make("ol", { class: "lk-checks" }, groups.map((group) => group.length > 1 ? this.passed(group) : this.check(group[0]))),
+      make("ol", { class: "lk-checks" }, checks.map((row) => row.passed.length ? this.passed(row) : this.check(row))),
       cures.length ? make("div", { class: "lk-note lk-good lk-cures" },
         make("h5", {}, cures.length > 1 ? "Any one of these cures it" : "This cures it"),
         make("ol", {}, cures.map((cure, number) => make("li", {}, cure,
@@ -45,13 +44,12 @@ export class Explanation {
   }
 
   // What passed is folded: what failed must not drown in what is well.
-  passed(group) {
-    const line = ({ name, why }) => make("li", {}, `${name}: ${why}`);
+  passed({ about, passed }) {
+    const count = `${passed.length} check${passed.length > 1 ? "s" : ""}`;
     return make("li", { class: "lk-check lk-passed" }, sign("passed"),
       make("details", {},
-        make("summary", {}, make("strong", {}, group[0].about),
-          make("span", { class: "lk-soft" }, `${group.length} checks`)),
-        make("ul", { class: "lk-soft" }, group.map(line))),
+        make("summary", {}, make("strong", {}, about), make("span", { class: "lk-soft" }, count)),
+        make("ul", { class: "lk-soft" }, passed.map((line) => make("li", {}, line)))),
       make("em", {}, "passed"));
   }
 
@@ -69,16 +67,3 @@ export class Explanation {
 
 const sign = (outcome) =>
   make("span", { class: "lk-check-sign", "aria-hidden": "true" }, SIGNS[outcome]);
-
-// Passed checks of one certificate together, every other check by itself.
-function grouped(checks) {
-  const groups = [];
-  for (const check of checks) {
-    const last = groups.at(-1)?.[0];
-    const joins = last && check.about && last.about === check.about
-      && last.outcome === "passed" && check.outcome === "passed";
-    if (joins) groups.at(-1).push(check);
-    else groups.push([check]);
-  }
-  return groups;
-}
