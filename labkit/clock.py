@@ -59,6 +59,7 @@ class Clock:
         self, path: Path | None = None, *, on_move: Callable[[datetime], None] | None = None
     ) -> None:
         self._path, self._on_move = path, on_move
+        self._file = os.fspath(path) if path is not None else ""  # asked for at each event
         self._offset, self._seen = timedelta(), (0, 0)
 
     def now(self) -> datetime:
@@ -128,7 +129,7 @@ class Clock:
     def _follow(self, path: Path) -> None:
         """Another process may have moved the clock: read the file again when it changed."""
         try:
-            changed = _state(path.stat())
+            changed = _state(os.stat(self._file))
         except FileNotFoundError:
             return
         if changed != self._seen:

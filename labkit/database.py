@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,7 +83,7 @@ class Database:
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin)
         self._writing = self._engine.execution_options(labkit_begin="BEGIN IMMEDIATE")
-        self._kept = (_Kept(self._engine, "BEGIN"), _Kept(self._engine, "BEGIN IMMEDIATE"))
+        self._kept = _Kept(self._engine)
         try:
             with self._writing.begin() as connection:
                 metadata.create_all(connection)
@@ -109,20 +109,18 @@ class Database:
         with Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
 
-    @contextmanager
-    def quick_read(self) -> Iterator[Connection]:
-        """Like :meth:`read`, without a session and on a connection that is kept: for what a
-        device waits for. One at a time."""
+    def quick_read(self) -> AbstractContextManager[Connection]:
+        """A connection that is kept, for what a device waits for: without a session and without a
+        transaction. What :meth:`quick_write` writes does not change meanwhile: one at a time uses
+        the connection, and never one within another."""
         self._check_open()
-        with self._kept[0].begin() as connection:
-            yield connection
+        return self._kept.use(writing=False)
 
-    @contextmanager
-    def quick_write(self) -> Iterator[Connection]:
-        """Like :meth:`write`, in the same manner. Whoever is inside may not use :meth:`write`."""
+    def quick_write(self) -> AbstractContextManager[Connection]:
+        """A transaction like that of :meth:`write`, on the same kept connection. Whoever is inside
+        may not use :meth:`write` either."""
         self._check_open()
-        with self._kept[1].begin() as connection:
-            yield connection
+        return self._kept.use(writing=True)
 
     def insert(self, *inserts: Insert) -> None:
         """All the rows of all the inserts or none, committed when this returns.
@@ -152,8 +150,7 @@ class Database:
             if self._inserting is not None:
                 self._inserting.close()
                 self._inserting = None
-        for kept in self._kept:
-            kept.close()
+        self._kept.close()
         self._engine.dispose()
 
     def _check_open(self) -> None:
@@ -168,26 +165,32 @@ class _Kept:
     as all that a registration writes.
     """
 
-    def __init__(self, engine: Engine, begin: str) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine.execution_options(labkit_begin="")
-        self._lock, self._begin = threading.Lock(), begin
+        self._lock, self._owner = threading.Lock(), 0
         self._connection: Connection | None = None
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
+    def use(self, *, writing: bool) -> Iterator[Connection]:
+        me = threading.get_ident()
+        assert self._owner != me, "this would wait for itself"
         with self._lock:
+            self._owner = me
             if self._connection is None:
                 self._connection = self._engine.connect()
-            connection = self._connection
-            connection.connection.cursor().execute(self._begin)
+            connection, driver = self._connection, self._connection.connection
             try:
+                if writing:
+                    driver.cursor().execute("BEGIN IMMEDIATE")
                 yield connection
+                connection.commit()
+                driver.commit()  # SQLAlchemy's does nothing where it was not asked
             except BaseException:
                 connection.rollback()
-                connection.connection.rollback()
+                driver.rollback()
                 raise
-            connection.commit()
-            connection.connection.commit()  # SQLAlchemy's does nothing where it was not asked
+            finally:
+                self._owner = 0
 
     def close(self) -> None:
         with self._lock:
@@ -209,6 +212,7 @@ def _configure(connection: Any, _record: Any) -> None:
         "journal_mode = WAL",
         "synchronous = NORMAL",
         "foreign_keys = ON",
+        "wal_autocheckpoint = 5000",  # pages: each time costs as much as a hundred registrations
         f"busy_timeout = {_BUSY_MILLISECONDS}",
     ):
         connection.execute(f"PRAGMA {pragma}")

@@ -126,7 +126,8 @@ class Assignments:
         now = self._clock.now()
         with self._database.quick_write() as connection:
             known = registrations.find(connection, request.registration_id)
-            request = replace(request, known=known)
+            if known != request.known:  # registered meanwhile
+                request = replace(request, known=known)
             record = _record(request, choice, now, self.delay)
             self._place(connection, request, attested, choice, record, now)
             registrations.save(connection, record)

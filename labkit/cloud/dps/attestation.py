@@ -83,7 +83,7 @@ def attest(
         checks += [_in_azure_words(check, found, certificates) for check in found.checks]
         return _stop(checks, _refusal_for(checks))
     path = [*found.path, *_beyond(found.path[-1], presented, verified, at)]
-    group = groups.deciding(path)
+    group = groups.deciding(path[1:])
     if group is not None and group.enabled:
         return Attested(entry=group, credentials=Credentials(chain.thumbprint(leaf)))
     checks += found.checks

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
@@ -103,15 +103,21 @@ class EntryBook(Generic[E]):
     def read(self, connection: Connection, entry_id: str) -> E | None:
         """The same, within a transaction."""
         row = self._find_row.first(connection, wanted=ids.key(entry_id))
-        return cast(E, tables.read(connection, self._table, row)) if row is not None else None
+        return self.of_row(connection, row) if row is not None else None
+
+    def of_row(self, connection: Connection, row: tuple[Any, ...]) -> E:
+        """The entry of a whole row of this book's table, with its certificates."""
+        return cast(E, tables.read(connection, self._table, row))
 
     def delete(self, entry_id: str, if_match: str = "") -> None:
         """Takes the entry away; registrations and hub identities stay. Raises ServiceRefusal
         (404201, 412)."""
+        if self.find(entry_id) is None:
+            raise self._refusals.of(self._missing(entry_id), "dps", entry_id)
         with self._refusals.told("dps", entry_id), self._database.quick_write() as connection:
             found = self.read(connection, entry_id)
-            if found is None:
-                raise self._missing(entry_id)
+            if found is None:  # gone since
+                raise Denial(codes.NO_SUCH_ENROLLMENT, failed(EXISTS, entry_id, "it is gone"))
             if not etag_matches(if_match, found.etag):
                 raise Denial(codes.STALE_ENTRY, stale(found.id))
             key = ids.key(entry_id)
@@ -257,7 +263,7 @@ class EntryBook(Generic[E]):
         wanted = select(table).where(table.c.key > key).order_by(table.c.key).limit(limit)
         with self._database.quick_read() as connection:
             rows = [tuple(row) for row in connection.execute(wanted)]
-            return [cast(E, tables.read(connection, table, row)) for row in rows]
+            return [self.of_row(connection, row) for row in rows]
 
     def _check_query(self, text: str) -> None:
         found = _QUERY.fullmatch(text)

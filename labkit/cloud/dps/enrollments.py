@@ -5,6 +5,7 @@ from __future__ import annotations
 from cryptography import x509
 from sqlalchemy import Connection, bindparam, select
 
+from labkit import ids
 from labkit.cloud.dps import entry_tables as tables
 from labkit.cloud.dps.book import EntryBook
 from labkit.cloud.dps.entries import (
@@ -26,12 +27,18 @@ from labkit.pki import chain
 from labkit.pki.forms import Readable
 from labkit.pki.reading import read_certificate
 
-_naming = Prepared(
-    select(tables.CERTIFICATES.c.key).where(
-        tables.CERTIFICATES.c.thumbprint == bindparam("wanted"),
-        tables.CERTIFICATES.c.book == tables.ENROLLMENTS.name,
-    )
+_table = tables.ENROLLMENTS
+_naming = select(tables.CERTIFICATES.c.key).where(
+    tables.CERTIFICATES.c.thumbprint == bindparam("thumbprint"),
+    tables.CERTIFICATES.c.book == _table.name,
 )
+_deciding = Prepared(
+    select(_table)
+    .where((_table.c.key == bindparam("wanted")) | _table.c.key.in_(_naming))
+    .order_by(_table.c.key != bindparam("wanted"))
+    .limit(1)
+)
+"""The entry of an ID; without one, the entry that names a certificate."""
 
 
 class Enrollments(EntryBook[Enrollment]):
@@ -84,11 +91,10 @@ class Enrollments(EntryBook[Enrollment]):
     ) -> Enrollment | None:
         """The entry of this ID; without one, the entry that names this very certificate, under
         whatever ID. Within a transaction."""
-        found = self.read(connection, registration_id)
-        if found is not None or leaf is None:
-            return found
-        row = _naming.first(connection, wanted=chain.thumbprint(leaf))
-        return self.read(connection, row[0]) if row is not None else None
+        thumbprint = chain.thumbprint(leaf) if leaf is not None else ""
+        wanted = ids.key(registration_id)
+        row = _deciding.first(connection, wanted=wanted, thumbprint=thumbprint)
+        return self.of_row(connection, row) if row is not None else None
 
     def _admits(self, entry: Enrollment) -> str:
         return f"takes the device that has {entry.proof}"

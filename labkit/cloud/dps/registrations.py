@@ -105,11 +105,12 @@ _table = Table(
     Column("etag", String, nullable=False),
     Column("operation_id", String, nullable=False),
     Column("attestation", String, nullable=False),
-    Column("payload", JSON),
+    Column("payload", JSON(none_as_null=True)),
     Column("error_code", Integer, nullable=False),
     Column("error_message", String, nullable=False),
     Column("due", UtcDateTime),
-    Column("pending", JSON),
+    Column("pending", JSON(none_as_null=True)),
+    sqlite_with_rowid=False,  # one tree less to write at each registration
 )
 _NAMES = tuple(field.name for field in fields(Registration))
 _columns = select(*(_table.c[name] for name in _NAMES))

@@ -29,6 +29,7 @@ class DeviceIdentity(Base):
     its symmetric keys (base64). ``authentication`` is the registry's word for which."""
 
     __tablename__ = "device_identity"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012  SQLAlchemy's own
     hub: Mapped[str] = mapped_column(primary_key=True)
     device_id: Mapped[str] = mapped_column(primary_key=True)
     thumbprint: Mapped[str]

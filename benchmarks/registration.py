@@ -1,0 +1,155 @@
+"""Full registrations over MQTT/TLS, measured against what no registration can do without: a
+mutual TLS handshake with the same listener, by the same client.
+
+The lab runs in a process of its own, as ``labkit serve`` does; the client is the standard
+library's TLS and a few bytes of MQTT.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from benchmarks import fleet
+from benchmarks.result import Result, median
+
+_DEVICES, _ROUNDS = 40, 15
+_FEW, _MANY = 100, 100_000
+_SECONDS = 10.0
+_USER = "{scope}/registrations/{name}/api-version=2019-03-31"
+
+
+def measure() -> Iterator[Result]:
+    with _served() as served:
+        bare, full = _in_turns(served)
+        ratio = median([b / f for b, f in zip(bare, full, strict=True)])
+    what = "registrations per bare mutual TLS handshake"
+    yield Result("registration_ratio", ratio, what, ">= 0.5")
+    yield Result("registration_scale_ratio", _scale(), "time with 100,000 stored ÷ 100", "<= 1.2")
+    yield Result("enrollments_100k_mb", _megabytes(), "MB resident with 100,000", "<= 300")
+
+
+# ---- over the wire
+
+
+@dataclass(frozen=True)
+class _Served:
+    """A lab in another process, and the devices that may register in it."""
+
+    port: int
+    scope: str
+    devices: tuple[tuple[str, ssl.SSLContext], ...]
+
+    def dial(self, context: ssl.SSLContext) -> ssl.SSLSocket:
+        connection = socket.create_connection(("127.0.0.1", self.port), _SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return context.wrap_socket(connection, server_hostname="127.0.0.1")
+
+
+@contextmanager
+def _served() -> Iterator[_Served]:
+    with tempfile.TemporaryDirectory() as directory:
+        command = [sys.executable, "-m", "benchmarks.fleet", directory, str(_DEVICES)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+            assert server.stdin is not None
+            assert server.stdout is not None
+            said = json.loads(server.stdout.readline())
+            yield _Served(said["port"], said["scope"], tuple(_devices(Path(directory), said)))
+            server.stdin.close()
+
+
+def _devices(directory: Path, said: dict[str, Any]) -> Iterator[tuple[str, ssl.SSLContext]]:
+    for name in said["devices"]:
+        context = ssl.create_default_context(cafile=said["serverCa"])
+        context.load_cert_chain(directory / f"{name}.pem")
+        yield name, context
+
+
+def _in_turns(served: _Served) -> tuple[list[float], list[float]]:
+    """Seconds of so many handshakes, and of as many registrations, in turns. In rows, because a
+    client is done with a handshake before the server is: the next in the row waits for that."""
+    bare, full = [], []
+    for _ in range(_ROUNDS + 1):
+        bare.append(_seconds(lambda: [served.dial(of).close() for _, of in served.devices]))
+        full.append(_seconds(lambda: [_register(served, *device) for device in served.devices]))
+    return bare[1:], full[1:]
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = perf_counter()
+    call()
+    return perf_counter() - start
+
+
+def _register(served: _Served, name: str, context: ssl.SSLContext) -> None:
+    """From the dial to ``assigned``."""
+    with served.dial(context) as connection:
+        user = _text(_USER.format(scope=served.scope, name=name))
+        head = _text("MQTT") + b"\x04\x80" + struct.pack("!H", 60)
+        _ask(connection, 0x10, head + _text(name) + user, b"\x00\x00")
+        filters = _text("$dps/registrations/res/#") + b"\x01"
+        _ask(connection, 0x82, b"\x00\x01" + filters, b"\x00\x01\x01")
+        topic = _text("$dps/registrations/PUT/iotdps-register/?$rid=1")
+        body = json.dumps({"registrationId": name}).encode()
+        _ask(connection, 0x32, topic + b"\x00\x02" + body, b'"status":"assigned"')
+
+
+def _text(value: str) -> bytes:
+    return struct.pack("!H", len(value)) + value.encode()
+
+
+def _ask(connection: ssl.SSLSocket, kind: int, body: bytes, wanted: bytes) -> None:
+    length, size = len(body), b""
+    while True:
+        length, low = divmod(length, 128)
+        size += bytes([low | (0x80 if length else 0)])
+        if not length:
+            break
+    connection.sendall(bytes([kind]) + size + body)
+    found = b""
+    while wanted not in found:
+        data = connection.recv(65536)
+        assert data, f"the server closed after {found!r}"
+        found += data
+
+
+# ---- without the wire
+
+
+def _scale() -> float:
+    """Devices that were there register again: with many records stored, against few. In turns."""
+    with tempfile.TemporaryDirectory() as directory:
+        clouds = [fleet.filled(Path(directory) / str(size), size) for size in (_FEW, _MANY)]
+        try:
+            few, many = [], []
+            for number in range(_FEW):
+                few.append(_seconds(lambda number=number: clouds[0].register(number)))  # type: ignore[misc]
+                many.append(_seconds(lambda number=number: clouds[1].register(number)))  # type: ignore[misc]
+        finally:
+            for cloud in clouds:
+                cloud.close()
+    return _rounded(statistics.median(many) / statistics.median(few))
+
+
+def _rounded(value: float) -> float:
+    return median([value])
+
+
+def _megabytes() -> float:
+    """What the process holds that has just taken 100,000 enrollments from back ends."""
+    with tempfile.TemporaryDirectory() as directory:
+        command = [sys.executable, "-m", "benchmarks.fleet", directory, "enroll", str(_MANY)]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return _rounded(float(said))
