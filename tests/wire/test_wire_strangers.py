@@ -218,9 +218,9 @@ def test_strangers_make_room_for_strangers_only(shared: Story, make: MakeDevice)
     assert try_dps(shared, device, device.name)
     now, database = shared.lab.clock.now(), shared.lab.cloud.database
     for number in range(kept + 5):
-        with database.write() as session:
+        with database.quick_write() as connection:
             at, shown = now + timedelta(seconds=number), Presented(device.chain[1:])
-            presentations.keep(session, "dps", f"stranger-{number}", at, shown, False)
+            presentations.keep(connection, "dps", f"stranger-{number}", at, shown, False)
     found = [v.device for v in shared.lab.cloud.visits("dps") if v.device.startswith("stranger")]
     assert found == [f"stranger-{number}" for number in range(kept + 4, 4, -1)]
     assert last_visit(shared, "dps", device.name).accepted
