@@ -28,7 +28,6 @@ from benchmarks.result import Result, median
 _DEVICES, _ROUNDS = 40, 15
 _FEW, _MANY = 100, 100_000
 _SECONDS = 10.0
-_USER = "{scope}/registrations/{name}/api-version=2019-03-31"
 
 
 def measure() -> Iterator[Result]:
@@ -45,12 +44,19 @@ def measure() -> Iterator[Result]:
 
 
 @dataclass(frozen=True)
+class _Device:
+    """A client: its TLS, and what it sends, each with the end of what answers it."""
+
+    tls: ssl.SSLContext
+    packets: tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True)
 class _Served:
     """A lab in another process, and the devices that may register in it."""
 
     port: int
-    scope: str
-    devices: tuple[tuple[str, ssl.SSLContext], ...]
+    devices: tuple[_Device, ...]
 
     def dial(self, context: ssl.SSLContext) -> ssl.SSLSocket:
         connection = socket.create_connection(("127.0.0.1", self.port), _SECONDS)
@@ -66,15 +72,40 @@ def _served() -> Iterator[_Served]:
             assert server.stdin is not None
             assert server.stdout is not None
             said = json.loads(server.stdout.readline())
-            yield _Served(said["port"], said["scope"], tuple(_devices(Path(directory), said)))
+            yield _Served(said["port"], tuple(_devices(Path(directory), said)))
             server.stdin.close()
 
 
-def _devices(directory: Path, said: dict[str, Any]) -> Iterator[tuple[str, ssl.SSLContext]]:
+def _devices(directory: Path, said: dict[str, Any]) -> Iterator[_Device]:
     for name in said["devices"]:
         context = ssl.create_default_context(cafile=said["serverCa"])
         context.load_cert_chain(directory / f"{name}.pem")
-        yield name, context
+        yield _Device(context, tuple(_packets(said["scope"], name)))
+
+
+def _packets(scope: str, name: str) -> Iterator[tuple[bytes, bytes]]:
+    """CONNECT, SUBSCRIBE, PUBLISH (MQTT 3.1.1), and how the answer to each ends."""
+    user = f"{scope}/registrations/{name}/api-version=2019-03-31"
+    head = _text("MQTT") + b"\x04\x80" + struct.pack("!H", 60)
+    yield _packet(0x10, head + _text(name) + _text(user)), b"\x00\x00"
+    filters = _text("$dps/registrations/res/#") + b"\x01"
+    yield _packet(0x82, b"\x00\x01" + filters), b"\x00\x01\x01"
+    topic = _text("$dps/registrations/PUT/iotdps-register/?$rid=1")
+    body = json.dumps({"registrationId": name}).encode()
+    yield _packet(0x32, topic + b"\x00\x02" + body), b'"status":"assigned"'
+
+
+def _text(value: str) -> bytes:
+    return struct.pack("!H", len(value)) + value.encode()
+
+
+def _packet(kind: int, body: bytes) -> bytes:
+    length, size = len(body), b""
+    while True:
+        length, low = divmod(length, 128)
+        size += bytes([low | (0x80 if length else 0)])
+        if not length:
+            return bytes([kind]) + size + body
 
 
 def _in_turns(served: _Served) -> tuple[list[float], list[float]]:
@@ -82,8 +113,10 @@ def _in_turns(served: _Served) -> tuple[list[float], list[float]]:
     client is done with a handshake before the server is: the next in the row waits for that."""
     bare, full = [], []
     for _ in range(_ROUNDS + 1):
-        bare.append(_seconds(lambda: [served.dial(of).close() for _, of in served.devices]))
-        full.append(_seconds(lambda: [_register(served, *device) for device in served.devices]))
+        bare.append(
+            _seconds(lambda: [served.dial(device.tls).close() for device in served.devices])
+        )
+        full.append(_seconds(lambda: [_register(served, device) for device in served.devices]))
     return bare[1:], full[1:]
 
 
@@ -93,36 +126,16 @@ def _seconds(call: Callable[[], object]) -> float:
     return perf_counter() - start
 
 
-def _register(served: _Served, name: str, context: ssl.SSLContext) -> None:
-    """From the dial to ``assigned``."""
-    with served.dial(context) as connection:
-        user = _text(_USER.format(scope=served.scope, name=name))
-        head = _text("MQTT") + b"\x04\x80" + struct.pack("!H", 60)
-        _ask(connection, 0x10, head + _text(name) + user, b"\x00\x00")
-        filters = _text("$dps/registrations/res/#") + b"\x01"
-        _ask(connection, 0x82, b"\x00\x01" + filters, b"\x00\x01\x01")
-        topic = _text("$dps/registrations/PUT/iotdps-register/?$rid=1")
-        body = json.dumps({"registrationId": name}).encode()
-        _ask(connection, 0x32, topic + b"\x00\x02" + body, b'"status":"assigned"')
-
-
-def _text(value: str) -> bytes:
-    return struct.pack("!H", len(value)) + value.encode()
-
-
-def _ask(connection: ssl.SSLSocket, kind: int, body: bytes, wanted: bytes) -> None:
-    length, size = len(body), b""
-    while True:
-        length, low = divmod(length, 128)
-        size += bytes([low | (0x80 if length else 0)])
-        if not length:
-            break
-    connection.sendall(bytes([kind]) + size + body)
-    found = b""
-    while wanted not in found:
-        data = connection.recv(65536)
-        assert data, f"the server closed after {found!r}"
-        found += data
+def _register(served: _Served, device: _Device) -> None:
+    """From the dial to ``assigned``; each packet waits for the answer to the one before."""
+    with served.dial(device.tls) as connection:
+        for packet, wanted in device.packets:
+            connection.sendall(packet)
+            found = b""
+            while wanted not in found:
+                data = connection.recv(65536)
+                assert data, f"the server closed after {found!r}"
+                found += data
 
 
 # ---- without the wire

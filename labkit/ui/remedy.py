@@ -52,7 +52,7 @@ def _remedies(lab: Lab, explanation: Explanation) -> Iterator[Remedy]:
             yield Remedy(label, story, 1, lambda: _trust(lab, issuer, device))
     if failure.name == attestation.ENABLED:
         label = f"Enable {failure.about} and try again"
-        story = "The enrollment group admits its devices again."
+        story = "The enrollment admits again."
         yield Remedy(label, story, 0, lambda: _enable(lab, failure.about, device))
 
 
@@ -86,6 +86,8 @@ def _trust(lab: Lab, issuer: CertificateAuthority[Device], device: Device) -> No
     device.provision()
 
 
-def _enable(lab: Lab, group: str, device: Device) -> None:
-    lab.dps.enrollment_groups.enable(group)
+def _enable(lab: Lab, entry: str, device: Device) -> None:
+    dps = lab.dps
+    book = dps.enrollment_groups if dps.enrollment_groups.find(entry) else dps.enrollments
+    book.enable(entry)
     device.provision()

@@ -73,6 +73,7 @@ class EntryBook(Generic[E]):
         of_key = self._table.c.key == bindparam("wanted")
         self._find_row = Prepared(select(self._table).where(of_key))
         self.version = 0
+        self._asked: tuple[int, bool] = (-1, False)
 
     # ---- as the service API has it
 
@@ -177,6 +178,18 @@ class EntryBook(Generic[E]):
     def __len__(self) -> int:
         with self._database.quick_read() as connection:
             return connection.execute(select(func.count()).select_from(self._table)).scalar_one()
+
+    @property
+    def asks_webhooks(self) -> bool:
+        """Whether any entry leaves the choice of the hub to a webhook."""
+        version, found = self._asked
+        if version != self.version:
+            version = self.version
+            custom = select(self._table.c.key).where(self._table.c.custom).limit(1)
+            with self._database.quick_read() as connection:
+                found = connection.execute(custom).first() is not None
+            self._asked = version, found
+        return found
 
     # ---- inside
 

@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from labkit import ids
 from labkit.cloud.dps.entries import (
+    CUSTOM,
     DISABLED,
     ENABLED,
     Attestation,
@@ -46,7 +47,8 @@ SYMMETRIC_KEY = "symmetricKey"
 
 
 def _entry_table(name: str) -> Table:
-    """``key`` is the ID in lower case; ``options`` is all that only a whole entry is read for."""
+    """``key`` is the ID in lower case; ``options`` is all that only a whole entry is read for;
+    ``custom`` marks those that ask a webhook."""
     return Table(
         name,
         Base.metadata,
@@ -56,6 +58,7 @@ def _entry_table(name: str) -> Table:
         Column("primary_key", String, nullable=False),
         Column("secondary_key", String, nullable=False),
         Column("options", JSON, nullable=False),
+        Column("custom", Boolean, nullable=False, index=True),
         Column("enabled", Boolean, nullable=False),
         Column("etag", String, nullable=False),
         Column("created", UtcDateTime, nullable=False),
@@ -156,6 +159,7 @@ def row_of(entry: Entry) -> dict[str, Any]:
         "id": entry.id,
         **_attestation_row(entry.attestation),
         "options": options,
+        "custom": entry.allocation_policy == CUSTOM,
         "enabled": entry.enabled,
         "etag": entry.etag,
         "created": entry.created,

@@ -127,6 +127,16 @@ class ProvisioningService:
     def webhook(self, webhook: Webhook) -> None:
         self._assignments.webhook = webhook
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether a registration may have to wait for a webhook: where none can, it is sooner
+        done than handed to another thread."""
+        return (
+            self.allocation_policy == CUSTOM
+            or self.enrollment_groups.asks_webhooks
+            or self.enrollments.asks_webhooks
+        )
+
     # ---- devices
 
     def connect(self, caller: Caller, client_id: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -31,18 +31,24 @@ class DpsFace:
     def may_subscribe(self, topic_filter: str) -> bool:
         return topic_filter == f"{ANSWERS}/#"
 
-    def publish(self, message: Publish) -> Job:
+    def publish(self, message: Publish) -> Iterable[Publish] | Job:
         path, query = topics.split(message.topic)
         rid = topics.request_id(message.topic)
         if path == _REGISTER:
             force = provisioning.is_yes(query.get("forceRegistration", ""))
             body = message.payload
             asked = partial(provisioning.register, self._dps, self._caller, body, force=force)
-            return partial(_answers, asked, rid)
+            return self._given(asked, rid)
         if path == _STATUS:
             named = query.get("operationId", "")
-            return partial(_answers, partial(self._dps.operation, self._caller, named), rid)
+            return self._given(partial(self._dps.operation, self._caller, named), rid)
         raise MalformedPacket(f"PUBLISH to {message.topic!r}, which DPS does not know")
+
+    def _given(self, asked: Callable[[], Operation], rid: str) -> Iterable[Publish] | Job:
+        """Where no webhook can be in the way, the answers: that is sooner done than handed to
+        another thread. Else the job that gives them."""
+        job = partial(_answers, asked, rid)
+        return job if self._dps.may_wait else job()
 
     def closed(self) -> None:
         """DPS keeps nothing of a connection."""
