@@ -166,11 +166,14 @@ class CaCertificates:
         # Read before the transaction: a file may be slow, and everybody else would wait for it.
         presented = None if self.row(name).is_verified else reading.read_certificate(proof)
         with self._changing(name, etag) as (_, row):
-            checks = self._examined(presented, row) if presented else ()
+            is_again = row.is_verified
+            checks = self._examined(presented, row) if presented and not is_again else ()
             if presented and first_failure(checks) is None:
                 row.is_verified, row.code = True, ""
-        if presented is None:
+        if is_again:
             self._record("again", f"CA certificate {name!r} was verified already")
+        elif presented is None:  # another took its place since it was read, and is to be proven
+            self.verify(name, proof, etag=etag)
         elif first_failure(checks):
             shown = Presented((presented,))
             raise self._refusals.refuse(self._service, name, _failed(presented), checks, shown)

@@ -78,16 +78,27 @@ def sweep(session: Any, label: str) -> None:
             leftover.destroy()
 
 
-def sweep_unnamed(session: Any) -> None:
+def sweep_unnamed(token: Token) -> None:
     """Destroys halves whose generation was cut off before they had got their label and ID.
 
-    For a token that was just opened: nobody makes a key in it yet.
+    For a token that was just opened: nobody makes a key in it yet. A pair that works stays:
+    another tool may make one without label and ID.
     """
-    for half in _HALVES:
-        # To be listed gives a half what it lacks, empty: only then does a search find it so.
-        _find(session, CLASS=half)
-        for leftover in _find(session, CLASS=half, LABEL="", ID=b""):
-            leftover.destroy()
+    publics, privates = (_unnamed(token.session, half) for half in _HALVES)
+    for private in list(privates):
+        for public in list(publics):
+            if _checked(token, "", public, private) is not None:
+                privates.remove(private)
+                publics.remove(public)
+                break
+    for leftover in (*publics, *privates):
+        leftover.destroy()
+
+
+def _unnamed(session: Any, half: ObjectClass) -> list[Any]:
+    # To be listed gives a half what it lacks, empty: only then does a search find it so.
+    _find(session, CLASS=half)
+    return _find(session, CLASS=half, LABEL="", ID=b"")
 
 
 def _publics(session: Any, private: Any) -> list[Any]:

@@ -22,8 +22,11 @@ from labkit.files import write_whole
 _TOKEN, _OBJECT, _LOCK = "token.object", ".object", ".lock"
 _NOTHING_YET = 8
 """A file of an object begins with its generation, 8 bytes; then come the attributes."""
-_SO_PIN = (0x8000534C).to_bytes(8, "big")
-"""The type of the attribute that holds the security officer's PIN. SoftHSM's own."""
+_PINS = {0x8000534C, 0x8000534D}
+"""The types of the attributes that hold the officer's and the user's PIN. SoftHSM's own."""
+_WORD = 8
+_SIZES = {1: 1, 2: 8}
+"""Bytes of a value by its kind: a truth, a number. Any other begins with its length."""
 
 
 def mend(tokens: Path, copies: Path) -> None:
@@ -66,11 +69,26 @@ def _mend_token(directory: Path, copy: Path) -> None:
         whole = copy.read_bytes()
         if len(found) < len(whole):
             write_whole(file, whole)
-    elif _SO_PIN not in found:
+    elif not _is_whole(found):
         if _has_objects(directory):
             raise _lost(directory, len(found))
-        # Without the officer's PIN nobody was given a PIN of theirs: there can be no key in it.
+        # Nothing lies in it: it was cut off while it was made, before anybody's first log-in.
         shutil.rmtree(directory)
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether a token's file ends where an attribute ends, and has both PINs. Each has
+    its type, the kind of its value, and the value."""
+    types, at = set(), _WORD
+    while at < len(data):
+        types.add(_word(data, at))
+        kind = _word(data, at + _WORD)
+        at += 2 * _WORD + (_SIZES.get(kind) or _WORD + _word(data, at + 2 * _WORD))
+    return at == len(data) and types >= _PINS
+
+
+def _word(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + _WORD], "big")
 
 
 def _lost(directory: Path, size: int) -> TokenError:

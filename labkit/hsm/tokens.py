@@ -135,8 +135,9 @@ class TokenStore:
             session = self._tokens[label].open(rw=True, user_pin=pins["user"])
         except PKCS11Error as error:
             raise self._locked(label, type(error).__name__) from error
-        pairs.sweep_unnamed(session)
-        return Token(label, pins["user"], session)
+        token = Token(label, pins["user"], session)
+        pairs.sweep_unnamed(token)
+        return token
 
     def _locked(self, label: str, found: str) -> TokenError:
         return TokenError(
@@ -188,11 +189,19 @@ class Token:
         """The key of this label, made when there is none: so a step that a crash cut off after
         its key was born goes on with that key. One that was cut off while it was born is made
         anew: nothing can have been signed with it. Raises Conflict where the key that is there
-        is of another algorithm."""
+        is of another algorithm, or was made to be carried away
+        (:mod:`labkit.hsm.transport`)."""
         with LOCK:
             if not self.has_key(label):
                 return self.generate_key(label, algorithm)
             key = self.key(label)
+            if key.attributes["EXTRACTABLE"]:
+                raise Conflict(
+                    f"Token {self.label!r} has a key {label!r} already",
+                    expected="one that never leaves its token",
+                    found="one that was made to be carried away",
+                    cure="choose another name",
+                )
             if (found := Algorithm.of(key.public_key())) is not algorithm:
                 raise Conflict(
                     f"Token {self.label!r} has a key {label!r} already",

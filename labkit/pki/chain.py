@@ -13,6 +13,7 @@ from cryptography.x509.oid import NameOID
 
 UNREADABLE = (
     ValueError,
+    TypeError,  # of a CN that is a BIT STRING
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
@@ -41,7 +42,7 @@ def subject(certificate: x509.Certificate) -> str:
     """The subject's :func:`title`; says so where its bytes are no name at all."""
     try:
         return title(certificate.subject)
-    except ValueError:
+    except UNREADABLE:
         return "(a name that cannot be read)"
 
 
@@ -94,7 +95,7 @@ def signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Whether ``issuer`` carries the name and the key that ``certificate`` was signed with."""
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (*UNREADABLE, TypeError, InvalidSignature):
+    except (*UNREADABLE, InvalidSignature):
         return False
     return True
 

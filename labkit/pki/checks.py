@@ -272,7 +272,7 @@ def is_valid(certificate: x509.Certificate, at: datetime) -> bool:
     """Whether this moment is within its validity; never for dates that cannot be read."""
     try:
         return certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc
-    except ValueError:
+    except chain.UNREADABLE:
         return False
 
 
@@ -281,7 +281,7 @@ def validity(certificate: x509.Certificate, at: datetime) -> Iterator[Check]:
     about = chain.subject(certificate)
     try:
         begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    except ValueError:
+    except chain.UNREADABLE:
         return
     if begin <= at <= end:
         yield passed(VALIDITY, about, f"valid until {end:%Y-%m-%d}")

@@ -97,16 +97,21 @@ def elsewhere(fleet: Fleet, lots: Sequence[Sequence[str]]) -> Iterator[Iterator[
     fails.
     """
     command = [sys.executable, "-c", f"from {__name__} import serve; serve()", fleet]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    with (
+        tempfile.TemporaryFile() as complaints,  # a pipe that nobody reads would fill up
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints
+        ) as process,
+    ):
         assert process.stdin
         assert process.stdout
-        assert process.stderr
         try:
-            pickle.dump(lots, process.stdin)
-            process.stdin.close()
-            yield _received(process.stdout, process.stderr, len(lots))
+            try:
+                with process.stdin as stream:
+                    pickle.dump(lots, stream)
+            except BrokenPipeError as error:  # it has ended before it knew what to do
+                raise _ended(process, complaints) from error
+            yield _received(process, process.stdout, complaints, len(lots))
         finally:
             process.stdout.close()  # at its next lot, if it has one, it ends and tidies up
             _end(process)
@@ -119,17 +124,26 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
-def _received(stream: IO[bytes], complaints: IO[bytes], number: int) -> Iterator[list[Asked]]:
+def _received(
+    process: subprocess.Popen[bytes], stream: IO[bytes], complaints: IO[bytes], number: int
+) -> Iterator[list[Asked]]:
     for _ in range(number):
         try:
-            yield pickle.load(stream)  # of our own child, over a pipe that nobody else has
-        except EOFError as error:
-            said = complaints.read().decode(errors="replace").strip()
-            raise LabError(
-                "The process that makes keys and requests has ended too early",
-                found=said.splitlines()[-1] if said else "it said nothing",
-                cure="run it again: what was made is not made twice; or with processes=1",
-            ) from error
+            lot = pickle.load(stream)  # of our own child, over a pipe that nobody else has
+        except (EOFError, pickle.UnpicklingError) as error:  # between two lots, or within one
+            raise _ended(process, complaints) from error
+        yield lot
+
+
+def _ended(process: subprocess.Popen[bytes], complaints: IO[bytes]) -> LabError:
+    _end(process)
+    complaints.seek(0)
+    said = complaints.read().decode(errors="replace").strip()
+    return LabError(
+        "The process that makes keys and requests has ended too early",
+        found=said.splitlines()[-1] if said else "it said nothing",
+        cure="run it again: what was made is not made twice; or with processes=1",
+    )
 
 
 @contextmanager

@@ -11,7 +11,6 @@ Texts do not repeat it: it is another at every run.
 
 from __future__ import annotations
 
-import re
 import secrets
 from datetime import UTC, datetime
 
@@ -19,10 +18,21 @@ from cryptography import x509
 
 from labkit.hsm import Token
 from labkit.pki import chain, checks, request
+from labkit.pki.profiles import CODE_BYTES, is_code
 from labkit.trace import Check, failed, not_reached, passed
 
-_CODE_BYTES = 24
-_FORM = re.compile(rf"[0-9A-Fa-f]{{{2 * _CODE_BYTES}}}")
+__all__ = [
+    "CA_VALIDITY",
+    "CODE",
+    "ISSUER",
+    "SIGNATURE",
+    "VALIDITY",
+    "answer",
+    "describe",
+    "examine",
+    "is_code",
+    "new_code",
+]
 
 CA_VALIDITY = "the uploaded CA is valid by the lab's clock"
 ISSUER = "the verification certificate was issued by the uploaded CA"
@@ -36,7 +46,7 @@ _WHO_SIGNS = "hand the code to whoever holds that key: nobody else can sign for 
 
 def new_code() -> str:
     """48 upper-case hex digits, as Azure hands them out."""
-    return secrets.token_hex(_CODE_BYTES).upper()
+    return secrets.token_hex(CODE_BYTES).upper()
 
 
 def answer(token: Token, code: str) -> x509.CertificateSigningRequest:
@@ -90,7 +100,10 @@ def _validity(proof: x509.Certificate, at: datetime) -> Check:
 
 
 def _why_not_valid(certificate: x509.Certificate, at: datetime) -> str:
-    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    try:
+        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except chain.UNREADABLE as error:
+        return f"its validity cannot be read: {error}"
     fault = f"it expired on {end:%Y-%m-%d}" if at > end else f"not valid before {begin:%Y-%m-%d}"
     return f"{fault}; the lab's clock says {at:%Y-%m-%d}"
 
@@ -132,11 +145,6 @@ def _signature(proof: x509.Certificate, ca: x509.Certificate) -> Check:
 def describe(proof: x509.Certificate) -> str:
     """A proof in a few words, without its code."""
     return f"a certificate that names {_named(proof.issuer)} as its issuer"
-
-
-def is_code(text: str) -> bool:
-    """Whether it has the form of a verification code."""
-    return _FORM.fullmatch(text) is not None
 
 
 def _code(proof: x509.Certificate, code: str) -> Check:

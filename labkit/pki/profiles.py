@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeAlias
@@ -129,3 +130,12 @@ SERVER = Profile(
     purposes=(ExtendedKeyUsageOID.SERVER_AUTH,),
 )
 VERIFICATION = Profile("verification", timedelta(days=1), _LEAF_USAGE)
+
+CODE_BYTES = 24
+"""Of a verification code, which is the CN of a verification certificate, in hex."""
+_CODE = re.compile(rf"[0-9A-Fa-f]{{{2 * CODE_BYTES}}}")
+
+
+def is_code(text: str) -> bool:
+    """Whether it has the form of a verification code."""
+    return _CODE.fullmatch(text) is not None

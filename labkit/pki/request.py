@@ -41,6 +41,9 @@ _LONGEST = {
     NameOID.STATE_OR_PROVINCE_NAME: 128,
     NameOID.COUNTRY_NAME: 2,
 }
+_LONGEST_OTHER = 255  # that of the longest there, ub-emailaddress-length
+_MOST_PARTS = 32
+"""Parts of a subject. The RFC has no bound; a CA that signs thousands of them keeps them all."""
 
 READABLE = "everything in the request can be read"
 KEY = f"its key is EC P-256 or P-384, or RSA of {_SMALLEST_RSA} bits or more"
@@ -48,7 +51,7 @@ HASH = "it is signed over SHA-256, SHA-384 or SHA-512"
 SIGNATURE = "it is signed with the key that it holds"
 RANK = "it asks for what it is to become, a CA or no CA"
 NAME = f"its subject has one common name, of 1 to {LONGEST_CN} characters that can be printed"
-REGISTRATION = "its common name is a registration ID"
+REGISTRATION = "its common name is a registration ID, and no verification code"
 ORGANIZATION = "its subject names the applicant's organization"
 
 
@@ -332,12 +335,14 @@ def _misnamed(subject: x509.Name) -> str:
     names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if len(names) != 1:
         return f"the subject has {len(names) or 'no'} common names"
+    if (parts := len(list(subject))) > _MOST_PARTS:
+        return f"the subject has {parts} parts, of {_MOST_PARTS} at most"
     for part in subject:
-        text, longest = part.value, _LONGEST.get(part.oid)
+        text, longest = part.value, _LONGEST.get(part.oid, _LONGEST_OTHER)
         label = part.rfc4514_attribute_name
         if not text:
             return f"{label} is empty"
-        if longest and len(text) > longest:
+        if len(text) > longest:
             return f"{label} has {len(text)} characters, of {longest} at most"
         if isinstance(text, str) and not text.isprintable():
             return f"{label} has characters that cannot be printed: {text!r}"
@@ -345,6 +350,15 @@ def _misnamed(subject: x509.Name) -> str:
 
 
 def _registration(common_name: str, about: str) -> Check:
+    if profiles.is_code(common_name):
+        return failed(
+            REGISTRATION,
+            about,
+            "it has the form of a verification code: whoever handed that out would take the "
+            "device's certificate for a proof that they hold this CA's key",
+            "make a new request whose CN is the device's registration ID",
+            "answer a code of your own as one: prove_possession",
+        )
     if ids.is_valid(common_name):
         return passed(REGISTRATION, about, f"{common_name!r} can be one")
     return failed(

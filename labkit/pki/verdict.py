@@ -208,7 +208,7 @@ def _cas_in(path: Sequence[x509.Certificate]) -> int:
 def _has_names(certificate: x509.Certificate) -> bool:
     try:
         _ = certificate.issuer, certificate.subject
-    except ValueError:
+    except chain.UNREADABLE:
         return False
     return True
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from labkit.pki import chain, policy
+from labkit.pki import chain, policy, possession
 from labkit.supplychain import terms
 from labkit.supplychain.chain import DeviceT, SupplyChain
 from labkit.supplychain.ledger import Signature, stored
@@ -38,7 +39,8 @@ class Row(Protocol):
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One signature: ``custodian`` signed ``subject`` with ``ca``, for ``asker``, who sent a
-    request unless ``request`` is None. ``kind`` is one of the kinds above."""
+    request unless ``request`` is None. The asker is known by their public key; of a key that is
+    not on record it says what they say. ``kind`` is one of the kinds above."""
 
     custodian: str
     ca: str
@@ -144,11 +146,30 @@ class Accountability(Generic[DeviceT]):
     @property
     def signatures(self) -> tuple[Entry, ...]:
         """Every signature of every CA, in the order in which they were made."""
-        carried = {row.device: row.custodian for row in self._chain.records.all_pregenerated()}
-        entries = [_entry(found, carried) for found in self._pages()]
-        devices = [entry.subject for entry in entries if entry.kind == DEVICE]
-        known = {made.name for made in self._chain.ledger.makers(devices).values()} | carried.keys()
-        return tuple(_outside(each) if _is_foreign(each, known) else each for each in entries)
+        owners = self._owners()
+        entries = [_entry(found, owners) for found in self._pages()]
+        fleet = self._simulated([entry for entry in entries if not entry.asker])
+        return tuple(entry if entry.asker else _unknown(entry, fleet) for entry in entries)
+
+    def _owners(self) -> dict[bytes, str]:
+        """Who had each key certified that is on record: what a request says of its sender is
+        only what they say."""
+        devices = self._chain.ledger.devices()
+        carried = [row for row in self._chain.records.all_pregenerated() if row.chain_pem]
+        recorded = [
+            *((row.chain_pem, row.custodian) for row in self._chain.ledger.authorities()),
+            *((row.chain_pem, row.name) for row in devices),
+            *((row.chain_pem, row.custodian) for row in carried),
+        ]
+        return {_key(stored(pem)[0]): owner for pem, owner in recorded}
+
+    def _simulated(self, entries: Sequence[Entry]) -> set[x509.Certificate]:
+        """Those of simulated devices, whose keys are on record nowhere: of each name the last that
+        the device's maker signed, for from then on no other key of this name is signed."""
+        last = {(e.subject, f"{e.custodian}/{e.ca}"): e for e in entries if e.kind == DEVICE}
+        made = self._chain.ledger.makers([name for name, _ in last]).values()
+        keys = {(found.name, found.maker) for found in made if found.simulated}
+        return {last[key].certificate for key in keys & last.keys()}
 
     def _pages(self) -> Iterator[Signature]:
         after = 0
@@ -192,7 +213,8 @@ class Accountability(Generic[DeviceT]):
             yield Key(name, name, holders[0], holders)
 
     def could_impersonate(self, device: DeviceT | str) -> tuple[str, ...]:
-        """The custodians who hold or held the device's private key. Raises NotFound.
+        """The custodians who hold or held the device's private key, or were about to get it when a
+        crash came: each is on record before their copy is made. Raises NotFound.
 
         To use such a copy leaves no trace. A CA above the device could sign another certificate
         of its name, too: but that is in the CA's ledger, and has another thumbprint.
@@ -260,23 +282,27 @@ def _text(parts: Mapping[str, Sequence[Row]]) -> str:
     return "\n".join(f"{title}\n{_lines(rows)}" for title, rows in parts.items())
 
 
-def _entry(found: Signature, carried: Mapping[str, str]) -> Entry:
+def _entry(found: Signature, owners: Mapping[bytes, str]) -> Entry:
+    """``asker`` is empty where nobody is known to have the key."""
     certificate = found.certificate
     name, kind = chain.common_name(certificate), _kind(certificate)
-    asker = carried.get(name, name)
+    asker = owners.get(_key(certificate), "")
     if kind == PROOF:  # its name is a random code
         name, asker = "a verification certificate", found.custodian
-    elif kind in (ROOT, CA):
-        asker = terms.organization(certificate.subject) or "somebody"
     return Entry(found.custodian, found.ca, name, kind, asker, certificate, found.request)
 
 
-def _is_foreign(entry: Entry, known: set[str]) -> bool:
-    return entry.kind == DEVICE and entry.subject not in known
+def _unknown(entry: Entry, fleet: set[x509.Certificate]) -> Entry:
+    if entry.certificate in fleet:
+        return replace(entry, asker=entry.subject)
+    is_ca = entry.kind in (ROOT, CA)
+    says = terms.organization(entry.certificate.subject) if is_ca else entry.subject
+    return replace(entry, asker=f"somebody who says to be {says}" if says else "somebody")
 
 
-def _outside(entry: Entry) -> Entry:
-    return replace(entry, asker=f"{entry.subject}, which was not made in this lab")
+def _key(certificate: x509.Certificate) -> bytes:
+    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    return certificate.public_key().public_bytes(*form)
 
 
 def _kind(certificate: x509.Certificate) -> str:
@@ -284,8 +310,8 @@ def _kind(certificate: x509.Certificate) -> str:
         return ROOT if chain.is_self_signed(certificate) else CA
     try:
         usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return PROOF
+    except x509.ExtensionNotFound:  # for any purpose, and so for a TLS client's too
+        return PROOF if possession.is_code(chain.common_name(certificate)) else DEVICE
     if policy.CLIENT.allows(usages):
         return DEVICE
     return SERVER if policy.SERVER.allows(usages) else OTHER

@@ -157,10 +157,7 @@ class CertificateAuthority(Generic[DeviceT]):
         kind = Algorithm.named(algorithm)
         asked = carried.wanted(names, f"{self.custodian.name}/{self.name}", self._chain)
         for name in self._chain.work.each(asked, "making keys to be carried"):
-            key = transport.generate(self.custodian.token, carried.label(name), kind)
-            certificate = self._sign(request.make(key, request.name(name)), profiles.DEVICE)
-            pem = chain.to_pem(self._injected(certificate))
-            self._chain.records.save(PregeneratedRow(name, self.custodian.name, self.name, pem))
+            self._pregenerate(name, kind)
         if asked:
             made = carried.private_keys(asked)
             self._tell("keys", f"{self.custodian.name} made {made}, for others to carry")
@@ -168,6 +165,16 @@ class CertificateAuthority(Generic[DeviceT]):
             made = carried.private_keys(names)
             self._tell("again", f"{self.custodian.name} had {made} already")
         return Consignment(names, self._chain)
+
+    def _pregenerate(self, name: str, kind: Algorithm) -> None:
+        """On record before the key is born: a crash in between leaves no key that nobody knows of.
+        What it left without a chain goes on here."""
+        row = PregeneratedRow(name, self.custodian.name, self.name, chain_pem="")
+        self._chain.records.save(row)
+        key = transport.generate(self.custodian.token, carried.label(name), kind)
+        certificate = self._sign(request.make(key, request.name(name)), profiles.DEVICE)
+        row.chain_pem = chain.to_pem(self._injected(certificate))
+        self._chain.records.save(row)
 
     def make_devices(
         self, names: Sequence[str], *, keys: Where = "token", processes: int = 1
@@ -208,13 +215,15 @@ class CertificateAuthority(Generic[DeviceT]):
     ) -> list[x509.Certificate]:
         """Signs the request of a device that keeps its own key: PEM, DER, or a file of either.
 
-        ``profile`` is the template: any but a device's makes what DPS refuses. Returns what goes
-        into the device: its certificate first, then its issuers without the root. Raises
-        BadCertificate for what is no request, and BadRequest for one that is not signed: the CN
-        must be a registration ID.
+        ``profile`` is the template. DPS refuses what is by a server's or a CA's; what is by that
+        of a proof of possession names no purpose, and passes as a device's. Returns what goes into
+        the device: its certificate first, then its issuers without the root. Raises
+        BadCertificate for what is no request, BadRequest for one that is not signed: the CN must
+        be a registration ID; and Conflict where a device of this name has another key.
         """
         asked = request.read(csr)
         name = chain.common_name(asked)
+        self._chain.refuse_other_key(name, asked)
         certificate = self._sign(asked, profile)
         text = f"{name} was signed by {self.name}, on a request from outside the lab"
         self._chain.events.record("supply chain", "signed", text, name=name)

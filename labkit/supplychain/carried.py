@@ -83,7 +83,8 @@ class Consignment(Generic[DeviceT]):
 
     def _rows(self) -> Iterator[PregeneratedRow]:
         for name in self.names:
-            if (row := self._chain.records.pregenerated(name)) is not None:
+            row = self._chain.records.pregenerated(name)
+            if row is not None and row.chain_pem:
                 yield row
 
     def _carry(self, row: PregeneratedRow, to: Custodian[DeviceT]) -> None:
@@ -91,22 +92,40 @@ class Consignment(Generic[DeviceT]):
         if to.name == holders[0]:
             return
         earlier = holders[: holders.index(to.name)] if to.name in holders else holders
+        _, key = self._last(row, earlier)
         self._chain.records.add_holder(row.device, to.name)
-        key = self._key(row, earlier[-1])
         transport.carry(key, to.token, label(row.device), extractable=True)
 
     def _install(self, row: PregeneratedRow) -> None:
-        last = self._chain.holders(row)[-1]
+        if other := self._chain.ledger.device_like(row.device):
+            raise Conflict(
+                f"There is a device {other!r} already",
+                found=f"{row.device!r} is the same registration ID",
+                cure="throw the carried key away: that device has one of its own",
+            )
+        last, key = self._last(row, self._chain.holders(row))
         token = self._chain.device_token(row.device)
-        transport.carry(self._key(row, last), token, IDENTITY, extractable=False)
+        transport.carry(key, token, IDENTITY, extractable=False)
         maker, row.installer = f"{row.custodian}/{row.ca}", last
         self._chain.records.save(row)
         self._chain.ledger.add(DeviceRow(row.device, maker, row.chain_pem))
         text = f"{last} put a copy of its private key into {row.device}"
         self._chain.events.record("supply chain", "device", text, name=row.device)
 
-    def _key(self, row: PregeneratedRow, holder: str) -> TokenKey:
-        return self._chain.tokens.token(holder).key(label(row.device))
+    def _last(self, row: PregeneratedRow, holders: Sequence[str]) -> tuple[str, TokenKey]:
+        """The last of these who has the key, and the key. Not each has it who is on record: a copy
+        is so before it is made, and a crash may come between the two."""
+        for holder in reversed(holders):
+            token = self._chain.tokens.token(holder)
+            if token.has_key(label(row.device)):
+                return holder, token.key(label(row.device))
+        raise NotFound(
+            f"Nobody has {private_keys([row.device])} any more",
+            expected=f"a copy of it in a token of {', '.join(holders)}",
+            found="none that works",
+            cure="make the device with a key of its own under another name, or start over: "
+            "Lab.open(..., fresh=True)",
+        )
 
 
 def copy_of(device: str, holder: str, supply_chain: SupplyChain[DeviceT]) -> Identity:
@@ -115,7 +134,7 @@ def copy_of(device: str, holder: str, supply_chain: SupplyChain[DeviceT]) -> Ide
     Raises NotFound where they have no copy.
     """
     row = supply_chain.records.pregenerated(device)
-    holders = supply_chain.holders(row) if row is not None else ()
+    holders = supply_chain.holders(row) if row is not None and row.chain_pem else ()
     if row is None or holder not in holders:
         raise NotFound(
             f"{holder} has no copy of the private key of {device}",
@@ -147,7 +166,7 @@ def _is_new(name: str, ca: str, supply_chain: SupplyChain[DeviceT]) -> bool:
     supply_chain.check_device_name(name)
     row = supply_chain.records.pregenerated(name)
     if row is not None and (row.device, f"{row.custodian}/{row.ca}") == (name, ca):
-        return False
+        return not row.chain_pem
     taken = supply_chain.ledger.makers([name])
     makers = [(found.name, found.maker) for found in taken.values()]
     for spelled, maker in makers if row is None else [(row.device, row.custodian)]:

@@ -65,8 +65,12 @@ class SupplyChain(Generic[DeviceT]):
         self._devices: dict[str, DeviceT] = {}
 
     def custodian_token(self, name: str) -> Token:
-        """The token of a custodian. Raises Conflict where a device has this name."""
-        if self.ledger.device(name) or name in self._reserved:
+        """The token of a custodian. Raises Conflict where a device has this name, or will have it
+        when its key arrives."""
+        # What is no text at all is refused below, by the token.
+        carried = self.records.pregenerated(name) if isinstance(name, str) else None
+        is_device = self.ledger.device(name) or (carried and carried.device == name)
+        if is_device or name in self._reserved:
             owner = "reserved for the services" if name in self._reserved else "a device"
             raise Conflict(f"{name!r} is {owner}", cure="choose another name")
         token = self.tokens.token(name)
@@ -102,17 +106,32 @@ class SupplyChain(Generic[DeviceT]):
         if other := self.ledger.device_like(name):
             raise Conflict(
                 f"There is a device {other!r} already",
-                found="it is one of a simulated fleet"
+                found=self._what_is(other)
                 if other == name
                 else f"{name!r} differs from it in upper and lower case only",
                 cure="give the second device another name",
             )
         if found := self.records.pregenerated(name):
             raise Conflict(
-                f"There is a device {name!r} already",
+                f"There is a device {found.device!r} already",
                 found=f"its key was made beforehand, in the token of {found.custodian}",
                 cure="carry it into the device: that key's chain is waiting for it",
             )
+
+    def refuse_other_key(self, name: str, csr: x509.CertificateSigningRequest) -> None:
+        """Raises Conflict where a device has this name, or will have it, with another key than the
+        request's: whoever got that certificate could speak as the device."""
+        made, carried = self.ledger.device(name), self.records.pregenerated(name)
+        pem = made.chain_pem if made else carried.chain_pem if carried else ""
+        if not pem or stored(pem)[0].public_key() != csr.public_key():
+            self.refuse_taken(name)
+
+    def _what_is(self, name: str) -> str:
+        """What is there of this name, for people."""
+        if found := self.records.pregenerated(name):
+            return f"its key was made beforehand, in the token of {found.custodian}, and carried"
+        is_real = self.ledger.device(name) is not None
+        return "it has a token of its own" if is_real else "it is one of a simulated fleet"
 
     def device(self, name: str) -> DeviceT:
         """The device of this name. Raises NotFound."""
@@ -211,8 +230,9 @@ class SupplyChain(Generic[DeviceT]):
 
 
 def _token_label(name: str) -> str:
-    """A device's name may be longer than PKCS#11 lets a label be: then its end is a digest."""
+    """A device's name may be longer than PKCS#11 lets a label be: then its end is a digest, behind
+    a character that no device's name can have. So it is never that of a shorter one."""
     if len(name.encode()) <= LONGEST_LABEL:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name.encode()[: LONGEST_LABEL - 9].decode(errors='ignore')}-{digest}"
+    return f"{name.encode()[: LONGEST_LABEL - 9].decode(errors='ignore')}~{digest}"

@@ -13,7 +13,6 @@ from functools import partial
 from typing import TypeAlias
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from labkit.clock import Clock
@@ -61,22 +60,15 @@ class Issuing:
     ) -> Certificates:
         """The same for requests in DER that the CA's own registration authority has checked."""
         parsed = [x509.load_der_x509_csr(request) for request in requests]
-        wanted = [(request.public_key(), request.subject) for request in parsed]
-        return self._recorded(self._makers(wanted, profile), requests, devices)
-
-    def on_keys(
-        self, wanted: Sequence[tuple[CertificatePublicKeyTypes, x509.Name]], profile: Profile
-    ) -> Certificates:
-        """The same for public keys and subjects, where nobody sent a request."""
-        return self._recorded(self._makers(wanted, profile), [b""] * len(wanted), lambda _: ())
-
-    def _makers(
-        self, wanted: Sequence[tuple[CertificatePublicKeyTypes, x509.Name]], profile: Profile
-    ) -> list[Callable[[], x509.Certificate]]:
-        """A lot is of one moment: the clock is looked at once."""
-        validity = self._signer.validity(profile)
-        issue = self._signer.issue
-        return [partial(issue, key, name, profile, validity=validity) for key, name in wanted]
+        issue, validity = (
+            self._signer.issue,
+            self._signer.validity(profile),
+        )  # a lot is of one moment
+        makers = [
+            partial(issue, request.public_key(), request.subject, profile, validity=validity)
+            for request in parsed
+        ]
+        return self._recorded(makers, requests, devices)
 
     def _recorded(
         self,

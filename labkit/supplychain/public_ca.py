@@ -124,7 +124,7 @@ class PublicCA(Generic[DeviceT]):
         """Finds out who asks: looks them up, and calls them back. Raises OrderRefused."""
         row = self._row(order)
         checks = self._vetting(row)
-        self._refuse_failed(order.request, checks)
+        self._refuse_failed(_asked(row), checks)
         if row.vetted:
             self._tell("again", f"{row.organization} was vetted for this already")
         else:
@@ -136,26 +136,28 @@ class PublicCA(Generic[DeviceT]):
     def issue(self, order: Order) -> tuple[x509.Certificate, ...]:
         """The customer's certificate, then this vendor's two. Raises BadRequest until it is vetted.
 
+        What is signed is the request that was examined and vetted, whatever ``order`` says now.
         The same order again gives the same chain.
         """
         row = self._row(order)
+        asked = _asked(row)
         if row.chain_pem:
-            self._tell("again", f"{_title(order.request)} was issued already")
+            self._tell("again", f"{_title(asked)} was issued already")
             return tuple(stored(row.chain_pem))
         if not row.vetted:
             raise BadRequest(
-                f"{self.name} does not know yet who orders {_title(order.request)}",
+                f"{self.name} does not know yet who orders {_title(asked)}",
                 expected="an order that is vetted",
                 found="one that is received",
                 cure="have them vet it: vendor.vet(order)",
             )
-        issued = self.issuing._sign_ca(order.request, intermediate(row.path_length))
+        issued = self.issuing._sign_ca(asked, intermediate(row.path_length))
         row.chain_pem = chain.to_pem(issued)
         self._chain.records.save(row)
         return issued
 
     def _vetting(self, row: OrderRow) -> tuple[Check, ...]:
-        who, csr = row.organization, x509.load_der_x509_csr(row.request)
+        who, csr = row.organization, _asked(row)
         if who not in self._chain.ledger.custodians():
             cure = f"register the company: lab.custodian({who!r}), or order under a name it knows"
             unknown = failed(LISTED, who, "the register has no company of this name", cure)
@@ -174,7 +176,7 @@ class PublicCA(Generic[DeviceT]):
             raise OrderRefused(f"{self.name} does not sign {_title(asked)}", checks)
 
     def _as_it_is(self, row: OrderRow) -> Order:
-        asked, wanted = x509.load_der_x509_csr(row.request), intermediate(row.path_length)
+        asked, wanted = _asked(row), intermediate(row.path_length)
         checks = request.examine(asked, wanted, organization=row.organization)
         if row.vetted:
             checks = (*checks, *self._vetting(row))
@@ -209,8 +211,13 @@ def _key_of(csr: x509.CertificateSigningRequest) -> str:
     return hashlib.sha256(csr.public_key().public_bytes(*form)).hexdigest()
 
 
+def _asked(row: OrderRow) -> x509.CertificateSigningRequest:
+    """The request as it came in: who holds an Order may hold another of the same key."""
+    return x509.load_der_x509_csr(row.request)
+
+
 def _ordered(row: OrderRow) -> tuple[x509.CertificateSigningRequest, str, int]:
-    return x509.load_der_x509_csr(row.request), row.organization, row.path_length
+    return _asked(row), row.organization, row.path_length
 
 
 def _wish(csr: x509.CertificateSigningRequest, who: str, path_length: int) -> str:

@@ -48,7 +48,8 @@ class InjectionRow(_Base):
 class PregeneratedRow(_Base):
     """A device key that was not born in its device, and the chain that was made for it. ``ca`` is
     the CA of ``custodian`` in whose token the key was born; ``installer`` the custodian who put it
-    into the device, empty until then."""
+    into the device, empty until then. Written before the key is made: ``chain_pem`` is empty until
+    it is signed."""
 
     __tablename__ = "pregenerated"
     device: Mapped[str] = mapped_column(primary_key=True)

@@ -15,7 +15,7 @@ from foreign_tools import openssl
 from stories import CA
 
 from labkit import Lab
-from labkit.cloud.certificates import ETAG, CaCertificate
+from labkit.cloud.certificates import ETAG, CaCertificate, CaCertificates
 from labkit.errors import BadCertificate, Conflict, ServiceRefusal
 from labkit.explanation import Explanation
 from labkit.pki import checks, possession
@@ -447,4 +447,30 @@ def test_no_private_key_comes_near_the_cloud(
     proof = customer.sign(f"/CN={uploaded.verification_code}").read_bytes()
     with refused(BadCertificate, "private key"):
         lab.dps.certificates.verify(uploaded, proof + customer.key.read_bytes())
+    assert not uploaded.is_verified
+
+
+def test_a_ca_that_is_replaced_while_it_is_verified_has_to_be_proven(
+    lab: Lab,
+    uploaded: CaCertificate,
+    customer: Customer,
+    elsewhere: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Verified when it was read, another by the time of the transaction: verify() said nothing."""
+    certificates = lab.dps.certificates
+    proof = customer.sign(f"/CN={uploaded.verification_code}")
+    certificates.verify(uploaded, proof)
+    read = type(certificates).row
+
+    def replaced_after_reading(self: CaCertificates, name: str) -> object:
+        monkeypatch.setattr(type(certificates), "row", read)
+        found = read(self, name)
+        other = Customer.make(elsewhere).certificate
+        certificates.upload("company-x", other, etag=uploaded.etag)
+        return found
+
+    monkeypatch.setattr(type(certificates), "row", replaced_after_reading)
+    with refused(ServiceRefusal, "IH400053"):
+        certificates.verify("company-x", proof)
     assert not uploaded.is_verified

@@ -208,3 +208,19 @@ def test_keys_after_kill_9_are_whole_or_made_anew(tmp_path: Path) -> None:
             assert halves(token) == (whole, whole)
         finally:
             store.close()
+
+
+def test_a_pair_of_another_tool_without_label_and_id_is_not_swept(
+    store: TokenStore, tmp_path: Path
+) -> None:
+    """``pkcs11-tool --keypairgen`` gives neither, unless it is told to."""
+    token = store.token("Company-X")
+    for half in pairs.generate(token.session, "", Algorithm.P256, keep=True):
+        half[Attribute.ID] = b""
+    left, _ = pairs.generate(token.session, "", Algorithm.P256, keep=True)
+    left[Attribute.ID] = b""
+    token = again(store, tmp_path)
+    found = [list(token.session.get_objects({Attribute.CLASS: c})) for c in (PUBLIC, PRIVATE)]
+    assert [len(each) for each in found] == [1, 2], "the half pair lost its public half only"
+    ((public,), privates) = found
+    assert any(pairs._checked(token, "", public, private) for private in privates)

@@ -22,7 +22,7 @@ from kills import killed
 
 from labkit.doctor import examine
 from labkit.errors import Conflict, NotFound, SoftHsmMissing, TokenError
-from labkit.hsm import Algorithm, TokenStore, cryptoki, library
+from labkit.hsm import Algorithm, TokenStore, cryptoki, library, transport
 
 ECDSA = ec.ECDSA(hashes.SHA256())
 
@@ -106,6 +106,14 @@ def test_ensure_key_makes_a_key_once(store: TokenStore) -> None:
     first = token.ensure_key("ca").public_key()
     assert token.ensure_key("ca").public_key() == first
     assert token.key_labels == ["ca"]
+
+
+def test_ensure_key_never_takes_a_key_that_may_be_carried_away(store: TokenStore) -> None:
+    """A root CA would have got one whose copy somebody else holds."""
+    token = store.token("Company-X")
+    transport.generate(token, "device w1")
+    with refused(Conflict, "never leaves its token", "choose another name"):
+        token.ensure_key("device w1")
 
 
 def test_an_unknown_key_is_not_found_and_the_known_ones_are_named(store: TokenStore) -> None:
@@ -214,8 +222,8 @@ def test_a_token_whose_making_was_cut_off_anywhere_is_made_anew(
     store.close()
     (file,) = (tmp_path / "hsm" / "tokens").glob("*/token.object")
     whole = file.read_bytes()
-    officers_pin = whole.index(bytes.fromhex("000000008000534c"))
-    for size in (0, 8, 40, officers_pin):
+    officers_pin, users_pin = (whole.index((0x8000534C + n).to_bytes(8, "big")) for n in (0, 1))
+    for size in (0, 8, 40, officers_pin, *range(users_pin, users_pin + 9)):
         place = tmp_path / f"cut-{size}"
         shutil.copytree(tmp_path / "hsm", place)
         shutil.rmtree(place / "token-copies")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import forge
+from complaints import refused
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from foreign_tools import openssl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.pki import chain
+from labkit.errors import BadCertificate
+from labkit.pki import chain, reading
+from labkit.pki.verdict import judge
 
 ROOT = forge.ca("Company-X Root CA")
 FACTORY = forge.ca("Factory-Y CA", ROOT)
@@ -60,3 +64,27 @@ def test_climbing_ends_even_where_two_cas_signed_each_other() -> None:
     b_by_a = forge.ca("B", first, key=second.key).certificate
     leaf = forge.device("widget", first).certificate
     assert chain.climb(leaf, [a_by_b, b_by_a]) == [leaf, a_by_b, b_by_a]
+
+
+# ---- a name that is none
+
+
+def bit_string_cn() -> bytes:
+    """A certificate whose CN is a BIT STRING, which no name can be built of."""
+    der, common_name = TECHNICIAN.certificate.public_bytes(Encoding.DER), b"Technician-Z CA"
+    text = bytes([0x0C, len(common_name)]) + common_name
+    assert der.count(text) == 1
+    return der.replace(text, bytes([0x03, len(common_name), 0]) + common_name[1:])
+
+
+def test_a_cn_of_another_type_is_a_fault_and_never_a_traceback() -> None:
+    """It came raw out of every function that asks a certificate for its name."""
+    odd = x509.load_der_x509_certificate(bit_string_cn())
+    assert chain.fault(odd)
+    assert chain.subject(odd) == "(a name that cannot be read)"
+    verdict = judge([WIDGET.certificate, odd], [ROOT.certificate], forge.NOW)
+    assert not verdict.accepted
+    assert not judge([odd], [ROOT.certificate], forge.NOW).accepted
+    assert any(check.failed for check in verdict.checks)
+    with refused(BadCertificate, "breaks the standard"):
+        reading.read_certificates(bit_string_cn())

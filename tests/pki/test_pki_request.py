@@ -6,7 +6,7 @@ Where openssl can make the request, openssl makes it, as somebody outside of the
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from labkit.errors import BadCertificate, BadRequest, LabError
 from labkit.hsm import Algorithm, TokenStore
-from labkit.pki import profiles, request
+from labkit.pki import possession, profiles, request
 from labkit.pki.profiles import Profile
 from labkit.trace import Outcome
 
@@ -220,6 +220,25 @@ def test_a_subject_must_be_such_as_a_certificate_can_have(
 def test_a_foreign_common_name_may_have_64_characters_of_any_script() -> None:
     """The library that builds names counts bytes; the RFC, and who reads them, characters."""
     request.check(csr_for(name_of((CN, "ü" * 64))), profiles.SERVER)
+
+
+def test_a_subject_has_few_parts_each_of_a_length() -> None:
+    """Bounded as a whole: 2,000 parts of 64 characters were 142 KB in every certificate."""
+    common_name, unit = (NameOID.COMMON_NAME, "w"), NameOID.ORGANIZATIONAL_UNIT_NAME
+    request.check(csr_for(name_of(common_name, *[(unit, "u")] * 31)))
+    with refused(BadRequest, "2001 parts, of 32 at most"):
+        request.check(csr_for(name_of(common_name, *[(unit, "u" * 64)] * 2000)))
+    with refused(BadRequest, "256 characters, of 255 at most"):
+        request.check(csr_for(name_of(common_name, (NameOID.STREET_ADDRESS, "s" * 256))))
+
+
+@pytest.mark.parametrize("spelled", [str.upper, str.lower])
+def test_no_device_is_called_like_a_verification_code(spelled: Callable[[str], str]) -> None:
+    """Else its certificate would prove the possession of its CA's key for whoever uploaded it."""
+    csr = csr_for(spelled(possession.new_code()))
+    with refused(BadRequest, "form of a verification code", "prove_possession"):
+        request.check(csr, profiles.DEVICE)
+    request.check(csr, profiles.VERIFICATION)
 
 
 @pytest.mark.parametrize("common_name", ["my widget", "widget.", "wïdget", "a/b"])

@@ -15,10 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from foreign_tools import openssl_verify
 from stories import CA, Story
 
-from labkit import Lab
+from labkit import Lab, ids
 from labkit.errors import BadRequest, Conflict, LabError, TokenError
 from labkit.pki import lots
 from labkit.supplychain import Line
+from labkit.supplychain.ledger import DeviceRow
 from labkit.supplychain.line import SimulatedDevice, Where
 from labkit.work import Stage
 
@@ -302,3 +303,83 @@ def test_the_leaf_is_what_the_device_profile_says(story: Story) -> None:
     assert {e.oid for e in made.extensions} == {e.oid for e in wanted.extensions}
     usage = made.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
     assert usage == wanted.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+
+
+# ---- names that are taken, by whatever it is
+
+
+def test_a_name_that_is_carried_is_taken_in_any_spelling(story: Story) -> None:
+    """DPS takes w1 and W1 for one registration ID."""
+    story.technician.pregenerate(["w1"])
+    for keys in EVERY_WAY:
+        with refused(Conflict, "There is a device 'w1' already", "made beforehand"):
+            Line(story.technician).make(["W1"], keys=keys[0], processes=keys[1])
+
+
+def test_a_carried_key_is_not_put_into_a_device_whose_id_is_taken(story: Story) -> None:
+    """Whoever made the other one, and however: here it is on record and nothing more."""
+    consignment = story.technician.pregenerate(["w1"])
+    story.lab._supply_chain.ledger.add(DeviceRow("W1", "somebody/CA", ""))
+    with refused(Conflict, "There is a device 'W1' already", "same registration ID"):
+        consignment.install()
+    assert story.lab._supply_chain.ledger.device("w1") is None
+
+
+def test_a_device_of_other_algorithm_or_chain_is_not_just_so(story: Story) -> None:
+    """As make_device says of it."""
+    story.technician.make_device("rsa", algorithm="RSA-2048")
+    story.technician.make_device("bare", inject="none")
+    for name in ("rsa", "bare"):
+        with refused(Conflict, f"There is a device {name!r} already", f"lab.device({name!r})"):
+            story.technician.make_devices([name])
+
+
+def test_a_carried_device_is_not_called_simulated(story: Story) -> None:
+    story.technician.pregenerate(["w1"]).install()
+    with refused(Conflict, "made beforehand, in the token of Technician-Z, and carried"):
+        story.technician.make_devices(["w1"])
+
+
+def test_no_two_devices_share_a_token(story: Story) -> None:
+    """Also where one is called as the token of another: its label would be a name."""
+    device = story.technician.make_device("a" * 40)
+    label = device.key.token.label
+    assert not ids.is_valid(label)
+    with refused(LabError, "cannot be a registration ID"):
+        story.technician.make_device(label)
+    other = story.technician.make_device(label.replace("~", "-"))
+    assert other.key.public_key() != device.key.public_key()
+
+
+# ---- the other process, when it fails
+
+
+def pretending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Another process than ours, which does what ``script`` says in sh."""
+    path = tmp_path / "impostor"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(path))
+
+
+CUT_OFF = r"printf '\200\004\225\020\000\000\000\000\000\000\000]'"
+"""A pickle of which 16 bytes are announced and one comes."""
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("exec 0<&-; echo it is late >&2; exit 1", "it is late"),
+        (f"cat > /dev/null; {CUT_OFF}", "it said nothing"),
+        ("cat > /dev/null", "it said nothing"),
+        ("cat > /dev/null; yes complaints | head -c 1100000 >&2", "complaint"),
+    ],
+    ids=["at its start", "within a lot", "before the first lot", "after many words"],
+)
+def test_another_process_that_ends_too_early_is_an_error_that_says_so(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str
+) -> None:
+    """Whenever it ends: the names that it is given are more than a pipe holds."""
+    pretending(tmp_path, monkeypatch, script)
+    with refused(LabError, "has ended too early", said, "processes=1"):
+        Line(story.technician).run(9000, keys="memory", processes=2)

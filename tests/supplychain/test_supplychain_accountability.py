@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from complaints import refused
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from foreign_tools import openssl_verify
+from pkcs11 import Attribute
 from stories import enroll, open_lab, supply_chain
 from supply_stories import CARRIED, PARTNERS, bought, carried, everything
+from test_supplychain_acquire import CN, O, written_by_hand
 from test_supplychain_custodians import csr_for
 
 from labkit import Lab
 from labkit.device import Device
 from labkit.device.flash import Flash
 from labkit.errors import Conflict, LabError, NotFound
-from labkit.hsm import TokenKey
-from labkit.pki import chain
+from labkit.hsm import TokenKey, transport
+from labkit.pki import chain, request
 from labkit.pki.identity import Identity
+from labkit.supplychain.authority import CertificateAuthority
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +81,41 @@ def test_a_device_from_outside_is_told_apart(lab: Lab) -> None:
     company = lab.custodian("Company-X").create_root_ca()
     company.sign_device(csr_for("stranger"))
     last = lab.ledger().signatures[-1]
-    assert str(last).endswith("on a request of stranger, which was not made in this lab")
+    assert str(last).endswith("on a request of somebody who says to be stranger")
     assert "stranger" not in [key.name for key in lab.ledger().keys]
+
+
+def test_an_asker_is_who_has_the_key_and_not_whom_a_request_names(lab: Lab) -> None:
+    """Requests in the name of a technician, and of devices that the lab makes later on."""
+    story = supply_chain(lab)
+    subject = ((O, "Technician-Z"), (CN, "Technician-Z CA"))
+    story.factory.sign_ca(written_by_hand(subject))
+    for name in ("mine", "sim"):
+        story.technician.sign_device(csr_for(name))
+    story.technician.make_device("mine")
+    story.technician.make_devices(["sim"], keys="memory")
+    assert [entry.asker for entry in lab.ledger().signatures[-5:]] == [
+        "somebody who says to be Technician-Z",
+        "somebody who says to be mine",
+        "somebody who says to be sim",
+        "mine",
+        "sim",
+    ]
+
+
+def test_a_name_that_is_taken_is_not_signed_for_another_key(lab: Lab) -> None:
+    """Of a device, of one of a fleet, and of one whose key is on its way; in either case."""
+    company = lab.custodian("Company-X").create_root_ca()
+    made = company.make_device("made")
+    company.make_devices(["sim"], keys="memory")
+    company.pregenerate(["w"])
+    before = lab._supply_chain.ledger.count()
+    for name in ("made", "MADE", "sim", "w", "W"):
+        with refused(Conflict, "There is a device"):
+            company.sign_device(csr_for(name))
+    assert lab._supply_chain.ledger.count() == before
+    again = company.sign_device(request.make(made.key, request.name("made")))
+    assert again[0].public_key() == made.certificate.public_key()
 
 
 def test_openssl_verifies_the_chain_that_answers_for_a_device(told: Lab, tmp_path: Path) -> None:
@@ -198,6 +235,90 @@ def test_a_carry_that_was_cut_off_goes_on(lab: Lab) -> None:
     consignment.carry(factory).carry(technician)
     for custodian in (factory, technician):
         assert custodian.token.key_labels == [f"device {name}" for name in CARRIED]
+
+
+@pytest.mark.parametrize("next_is", ["carried on", "installed"])
+def test_who_is_on_record_and_got_no_copy_is_passed_over(lab: Lab, next_is: str) -> None:
+    """The crash came before the copy: it is taken from the last one who has the key."""
+    consignment = lab.custodian("Company-X").create_root_ca().pregenerate(CARRIED)
+    lab.custodian("Factory-Y")
+    lab._supply_chain.records.add_holder("carried-1", "Factory-Y")
+    if next_is == "carried on":
+        technician = lab.custodian("Technician-Z")
+        consignment.carry(technician)
+        assert technician.token.key_labels == [f"device {name}" for name in CARRIED]
+    device = consignment.install()[0]
+    assert device.key.public_key() == device.certificate.public_key()
+    last = "Technician-Z" if next_is == "carried on" else "Company-X"
+    assert str(lab.ledger().injections("carried-1")[0]) == f"{last} put in CN=carried-1"
+
+
+def test_a_key_that_nobody_has_any_more_is_told_and_nobody_is_its_holder(lab: Lab) -> None:
+    company = lab.custodian("Company-X").create_root_ca()
+    consignment, token = company.pregenerate(["w"]), company.custodian.token
+    for half in list(token.session.get_objects({Attribute.LABEL: "device w"})):
+        half.destroy()
+    token._keys.clear()
+    with refused(NotFound, "the private key of w any more", "Lab.open(..., fresh=True)"):
+        consignment.carry(lab.custodian("Factory-Y"))
+    assert lab.ledger().could_impersonate("w") == ("Company-X",)
+
+
+@pytest.mark.parametrize(
+    ("where", "step"), [(transport, "generate"), (CertificateAuthority, "_sign")]
+)
+def test_a_key_is_on_record_whenever_its_making_is_cut_off(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, where: object, step: str
+) -> None:
+    """With the key born, or signed too: its name is taken, its holder known, and it goes on."""
+    company, real = lab.custodian("Company-X").create_root_ca(), getattr(where, step)
+
+    def cut_off(*given: Any) -> None:
+        real(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as crash:
+        crash.setattr(where, step, cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            company.pregenerate(["w"])
+    born = held_by(lab, "Company-X", "w").public_key()
+    assert lab.ledger().could_impersonate("w") == ("Company-X",)
+    with refused(Conflict, "made beforehand"):
+        company.make_device("w")
+    with refused(NotFound, "has no copy"):
+        lab.impersonate("w", by="Company-X")
+    (device,) = company.pregenerate(["w"]).install()
+    assert device.certificate.public_key() == device.key.public_key() == born
+
+
+def test_a_copy_is_on_record_before_it_is_made(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks while it is copied finds the holder: no crash leaves one who is unknown."""
+    consignment, seen = lab.custodian("Company-X").create_root_ca().pregenerate(["w"]), []
+    real = transport.carry
+
+    def watched(*given: Any, **more: Any) -> TokenKey:
+        seen.append(lab.ledger().could_impersonate("w"))
+        return real(*given, **more)
+
+    monkeypatch.setattr(transport, "carry", watched)
+    consignment.carry(lab.custodian("Factory-Y"))
+    assert seen == [("Company-X", "Factory-Y")]
+
+
+def test_a_carried_key_goes_no_further_than_its_device(told: Lab) -> None:
+    """The device's token says so; in a partner's it may be carried on."""
+    for name in CARRIED:
+        assert told.device(name).key.attributes["SENSITIVE"]
+        assert not told.device(name).key.attributes["EXTRACTABLE"]
+        assert held_by(told, "Technician-Z", name).attributes["EXTRACTABLE"]
+
+
+def test_nobody_becomes_a_custodian_of_a_name_that_waits_for_its_key(lab: Lab) -> None:
+    """Their token would be the device's, and the key could never be put in."""
+    consignment = lab.custodian("Company-X").create_root_ca().pregenerate(["w"])
+    with refused(Conflict, "'w' is a device", "another name"):
+        lab.custodian("w")
+    assert [device.name for device in consignment.install()] == ["w"]
 
 
 def test_names_that_are_taken_are_conflicts_on_either_side(lab: Lab) -> None:

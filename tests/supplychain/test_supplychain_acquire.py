@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -227,6 +228,20 @@ def test_somebody_elses_name_is_found_out_when_the_company_is_called_back(
     with refused(BadRequest, "does not know yet who", "vendor.vet(order)"):
         vendor.issue(order)
     assert "Company-X CA" not in [s.subject for s in lab.ledger().signatures]
+
+
+def test_what_was_vetted_is_what_is_signed(lab: Lab, vendor: PublicCA[Device]) -> None:
+    """Whoever holds the order cannot put another name on it afterwards, with the same key."""
+    company = lab.custodian("Company-X")
+    order = vendor.vet(vendor.order(company.request_ca("Company-X CA"), organization="Company-X"))
+    key = company.token.key("Company-X CA")
+    other = request.make(key, request.name("Contoso Root", "Contoso"))
+    forged = dataclasses.replace(order, request=other)
+    assert chain.common_name(vendor.vet(forged).request) == "Company-X CA"
+    for _ in range(2):
+        issued = vendor.issue(forged)[0]
+        assert chain.subject(issued) == chain.title(order.request.subject)
+        assert terms.organization(issued.subject) == "Company-X"
 
 
 def test_a_company_that_nobody_knows_is_not_vetted(vendor: PublicCA[Device]) -> None:

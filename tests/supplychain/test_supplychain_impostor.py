@@ -13,7 +13,7 @@ from supply_stories import CARRIED, PARTNERS, carried
 from labkit import Lab
 from labkit.errors import NotFound, ProvisioningFailed
 from labkit.pki import profiles, request, verdict
-from labkit.supplychain.accountability import SERVER
+from labkit.supplychain.accountability import DEVICE, PROOF, SERVER
 
 
 def test_a_partner_is_admitted_as_the_device_and_heard_by_the_hub(lab: Lab) -> None:
@@ -77,3 +77,19 @@ def test_a_certificate_by_the_servers_template_is_no_devices(story: Story, tmp_p
     last = lab.ledger().signatures[-1]
     assert (last.kind, last.asker) == (SERVER, widget.name)
     assert lab.ledger().registrations() == before
+
+
+def test_a_certificate_that_names_no_purpose_passes_as_a_devices(story: Story) -> None:
+    """By the template of a proof of possession: DPS admits it, so the ledger counts it, too. A
+    proof is known by its code."""
+    lab, widget = story.lab, story.widget
+    before = lab.ledger().registrations().by_thumbprint
+    csr = request.make(widget.key, request.name(widget.name))
+    signed = story.technician.sign_device(csr, profile=profiles.VERIFICATION)
+    story.company.prove_possession("A" * 48)
+    widget.install_chain(signed)
+    assert widget.provision().status == "assigned"
+    mine, proof = lab.ledger().signatures[-2:]
+    assert (mine.kind, mine.asker) == (DEVICE, widget.name)
+    assert (proof.kind, proof.asker) == (PROOF, "Company-X")
+    assert lab.ledger().registrations().by_thumbprint == before + 1

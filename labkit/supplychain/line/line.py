@@ -17,6 +17,7 @@ from cryptography import x509
 
 from labkit import ids
 from labkit.errors import Conflict, LabError
+from labkit.hsm import Algorithm
 from labkit.pki import lots, profiles, request
 from labkit.pki.lots import Asked
 from labkit.supplychain.chain import DeviceT, SupplyChain
@@ -152,6 +153,8 @@ class Line(Generic[DeviceT]):
         for name in names:
             if found := made.get(ids.key(name)):
                 self._refuse_other(Maker(name, self._ca._full_name, keys != "token"), found)
+            if found and (row := self._chain.ledger.device(name)):
+                self._ca._refuse_other_kind(row, "all", Algorithm.P256)
         missing = [name for name in names if ids.key(name) not in made]
         if len(set(map(ids.key, missing))) < len(missing):
             raise LabError(
@@ -168,13 +171,13 @@ class Line(Generic[DeviceT]):
                 expected=f"a list of names, and keys of {', '.join(get_args(Where))}",
                 cure=f'make(["{names}"])' if isinstance(names, str) else 'keys="token"',
             )
-        carried = {row.device for row in self._chain.records.all_pregenerated()}
-        special = carried | set(self._chain.custodian_names())
+        carried = {ids.key(row.device) for row in self._chain.records.all_pregenerated()}
+        custodians = set(self._chain.custodian_names())
         for name in names:
             request.name(name)  # refuses what can be no CN
-            if keys == "token" or name in special or not ids.is_valid(name):
+            if keys == "token" or name in custodians or not ids.is_valid(name):
                 self._chain.check_device_name(name)
-            if name in carried:
+            if ids.key(name) in carried:
                 self._chain.refuse_taken(name)
 
     def _refuse_other(self, wanted: Maker, found: Maker) -> None:
