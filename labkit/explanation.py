@@ -61,6 +61,8 @@ class Explanation:
     @property
     def shown(self) -> str:
         """What was shown, a code and an ETag left out: ``It sent: CN=a, CN=b``."""
+        if self._in_tls and not self.refusal.chain:
+            return "The client left before it had shown a certificate of its own."
         return f"{'Shown was' if self._is_proof else 'It sent'}: {self._sent()}"
 
     def __str__(self) -> str:
