@@ -52,7 +52,7 @@ def _a_stranger(lab: Lab) -> None:
 
 def _a_thief(lab: Lab) -> None:
     thief = lab.custodian(EAVESDROPPER)
-    lab.impersonate(FIRST, by=thief, key=thief.make_key("a key of their own")).provision()
+    lab.impersonate(FIRST, by=thief, key=thief.make_key("forgery")).provision()
 
 
 def _only_its_own(lab: Lab) -> None:
