@@ -67,7 +67,7 @@ def _no_possession(about: str) -> Check:
     return failed(
         POSSESSION,
         about,
-        "it signed the handshake with another key than that of the certificate",
+        "its signature is by another key than that of the certificate",
         "if it is the device: give it the private key that belongs to its certificate",
         "if it is somebody else: nothing has to be mended, for a certificate is public, and "
         "without its key it opens nothing",
