@@ -46,6 +46,7 @@ def subject(certificate: x509.Certificate) -> str:
         return "(a name that cannot be read)"
 
 
+@lru_cache(maxsize=1024)  # of each CA with every device, and of a device's own more than once
 def thumbprint(certificate: x509.Certificate) -> str:
     """SHA-256 of the DER encoding, 64 upper-case hex digits."""
     return certificate.fingerprint(hashes.SHA256()).hex().upper()

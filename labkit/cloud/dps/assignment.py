@@ -125,8 +125,8 @@ class Assignments:
         """Identity, record and what was presented, in one transaction: all of it or nothing."""
         now = self._clock.now()
         with self._database.quick_write() as connection:
-            known = registrations.find(connection, request.registration_id)
-            if known != request.known:  # registered meanwhile
+            if not registrations.still(connection, request.registration_id, request.known):
+                known = registrations.find(connection, request.registration_id)
                 request = replace(request, known=known)
             record = _record(request, choice, now, self.delay)
             self._place(connection, request, attested, choice, record, now)
