@@ -17,7 +17,7 @@ HUB_HTTPS_PORTS = range(8444, 65536)
 """Each hub takes the next that is free."""
 
 BACKLOG = 1024
-"""Connections that may wait to be let in: a fleet that dials at once. The system may allow fewer."""
+"""Connections that may wait to be let in: a fleet that dials at once. Systems may allow fewer."""
 
 _HIGHEST_PORT = 65535
 _LAST_LOOPBACK = 254

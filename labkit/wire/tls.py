@@ -148,6 +148,7 @@ class Link(asyncio.Protocol):
                 self._application.closed()
         finally:
             self._opened.discard(self)
+            del self._tls  # a hundred kilobytes, of which Python's garbage collector knows nothing
 
     # ---- the application's side
 
