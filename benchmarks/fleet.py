@@ -1,14 +1,15 @@
 """Labs with many devices, for :mod:`benchmarks.registration`.
 
 ``python -m benchmarks.fleet DIR N`` serves a lab with N enrolled devices until its input ends;
-``python -m benchmarks.fleet DIR enroll N`` takes N enrollments, and prints the megabytes that it
-is resident with.
+``python -m benchmarks.fleet DIR enroll N KIND`` takes N enrollments, with keys or certificates
+(``symmetricKey``, ``x509``), and prints the megabytes that it is resident with.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +20,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from labkit.clock import Clock
 from labkit.cloud import Cloud, Presented
 from labkit.cloud.dps import registrations
-from labkit.cloud.dps.entries import Enrollment, SymmetricKeyAttestation
+from labkit.cloud.dps.entries import (
+    CLIENT,
+    Enrollment,
+    SymmetricKeyAttestation,
+    X509Attestation,
+)
 from labkit.cloud.dps.service import Caller, ProvisioningService
 from labkit.cloud.hub import placement
 from labkit.cloud.hub.placement import Credentials
@@ -28,6 +34,7 @@ from labkit.lab import Lab
 from labkit.pki import chain, profiles, request
 from labkit.wire.ports import Ports
 
+_DER, _NEW_KEYS = serialization.Encoding.DER, SymmetricKeyAttestation()
 _CA = profiles.Profile("benchmark CA", timedelta(days=30), ("key_cert_sign",), is_ca=True)
 
 
@@ -151,25 +158,46 @@ def serve(directory: Path, count: int) -> None:
         sys.stdin.read()
 
 
-def enroll(directory: Path, count: int) -> None:
+def enroll(directory: Path, count: int, kind: str) -> None:
     """Takes so many enrollments, ten at a time as back ends send them, reads a page of them, and
     says how large the process is."""
     clock = Clock(directory / "clock.json")
     cloud = Cloud(directory / "cloud.db", clock, Events(clock))
+    named = _certificates() if kind == "x509" else None
     for start in range(0, count, 10):
         numbers = range(start, start + 10)
-        entries = [Enrollment(_name(n), SymmetricKeyAttestation()) for n in numbers]
+        entries = [
+            Enrollment(_name(n), X509Attestation(CLIENT, named(n)) if named else _NEW_KEYS)
+            for n in numbers
+        ]
         assert cloud.dps.enrollments.bulk("create", entries).is_successful
     assert len(cloud.dps.enrollments.query("", 1_000)[0]) == 1_000
-    status = Path("/proc/self/status").read_text()
-    resident = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-    print(int(resident.split()[1]) / 1024)
+    print(resident())
     cloud.close()
+
+
+def _certificates() -> Callable[[int], x509.Certificate]:
+    """A certificate for each device. They are copies of one, with the device's name put in: nobody
+    asks for the signature of a certificate that is enrolled."""
+    key, there = ec.generate_private_key(ec.SECP256R1()), _name(0).encode()
+    pattern = _certificate(_name(0), "Line", key, key, ca=False).public_bytes(_DER)
+
+    def named(number: int) -> x509.Certificate:
+        return x509.load_der_x509_certificate(pattern.replace(there, _name(number).encode()))
+
+    return named
+
+
+def resident(process: int | str = "self") -> float:
+    """Megabytes that a process has in memory. Linux only."""
+    status = Path(f"/proc/{process}/status").read_text()
+    found = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    return int(found.split()[1]) / 1024
 
 
 if __name__ == "__main__":
     where, *rest = sys.argv[1:]
     if rest[0] == "enroll":
-        enroll(Path(where), int(rest[1]))
+        enroll(Path(where), int(rest[1]), rest[2])
     else:
         serve(Path(where), int(rest[0]))

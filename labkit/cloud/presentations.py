@@ -12,7 +12,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from cryptography import x509
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, Table, bindparam, delete, func, select
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from labkit.cloud.prepared import Prepared
@@ -68,11 +69,16 @@ _SEEN = select(
     )
 ).scalar_subquery()
 _VISIT = ("service", "device", "at", "chain_pem")
-_keep = Prepared(
-    insert(_presentations)
-    .prefix_with("OR REPLACE")
-    .values({name: bindparam(name) for name in (*_VISIT, "accepted")} | {"seen": _SEEN})
+_came = insert(_presentations).values(
+    {name: bindparam(name) for name in (*_VISIT, "accepted")} | {"seen": _SEEN}
 )
+_keep = Prepared(
+    _came.on_conflict_do_update(
+        index_elements=["service", "device"],
+        set_={name: _came.excluded[name] for name in ("at", "chain_pem", "accepted", "seen")},
+    )
+)
+"""In place, and not by REPLACE: that would move the row, and half of its pages with it."""
 _try = Prepared(
     insert(_attempts).values({name: bindparam(name) for name in _VISIT} | {"seen": _SEEN})
 )

@@ -35,9 +35,11 @@ def name_cn(name: x509.Name) -> str:
 
 def title(name: x509.Name) -> str:
     """A name for people: ``CN=Technician-Z CA``, or the whole name where it has no CN."""
-    return f"CN={name_cn(name)}" if name_cn(name) else name.rfc4514_string() or "(empty name)"
+    found = name_cn(name)
+    return f"CN={found}" if found else name.rfc4514_string() or "(empty name)"
 
 
+@lru_cache(maxsize=1024)  # said of each CA with every device
 def subject(certificate: x509.Certificate) -> str:
     """The subject's :func:`title`; says so where its bytes are no name at all."""
     try:
@@ -46,6 +48,7 @@ def subject(certificate: x509.Certificate) -> str:
         return "(a name that cannot be read)"
 
 
+@lru_cache(maxsize=1024)  # of each CA with every device, and of a device's own more than once
 def thumbprint(certificate: x509.Certificate) -> str:
     """SHA-256 of the DER encoding, 64 upper-case hex digits."""
     return certificate.fingerprint(hashes.SHA256()).hex().upper()

@@ -7,6 +7,7 @@ Path validation by RFC 5280, built and fuzzed by others. It answers yes, or no i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -23,6 +24,7 @@ from cryptography.x509.verification import (
 )
 
 from labkit.pki import chain
+from labkit.pki.known_cas import KnownCas
 
 DEEPEST = 8
 """CAs between the leaf and the anchor, at most."""
@@ -60,11 +62,42 @@ def verify(
     """The path that was accepted, leaf to anchor; or no path, and the verifier's own words."""
     if not anchors:
         return [], "there is no trusted CA at all"
-    verifier = verifying(tuple(anchors), purpose).time(at.replace(tzinfo=None))
+    known = _known_cas(tuple(anchors), purpose)
     try:
-        return verifier.build_client_verifier().verify(presented[0], list(presented[1:])).chain, ""
+        if path := _shortened(known, presented, at, purpose):
+            return path, ""
+        path = _validated(presented[0], presented[1:], tuple(anchors), at, purpose)
+        known.keep(presented, path)
     except (VerificationError, *chain.UNREADABLE) as error:
         return [], str(error) or type(error).__name__
+    return path, ""
+
+
+def _shortened(
+    known: KnownCas, presented: Sequence[x509.Certificate], at: datetime, purpose: Purpose
+) -> list[x509.Certificate]:
+    """The path by CAs that were validated before; empty where the whole is to be validated."""
+    with suppress(VerificationError, *chain.UNREADABLE):
+        if way := known.find(presented, at):
+            return [*_validated(presented[0], (), way.cas[:1], at, purpose), *way.cas[1:]]
+    return []
+
+
+def _validated(
+    leaf: x509.Certificate,
+    above: Sequence[x509.Certificate],
+    anchors: tuple[x509.Certificate, ...],
+    at: datetime,
+    purpose: Purpose,
+) -> list[x509.Certificate]:
+    """The path to one of these anchors. Raises what the verifier raises."""
+    verifier = verifying(anchors, purpose).time(at.replace(tzinfo=None)).build_client_verifier()
+    return verifier.verify(leaf, list(above)).chain
+
+
+@lru_cache(maxsize=64)
+def _known_cas(anchors: tuple[x509.Certificate, ...], purpose: Purpose) -> KnownCas:
+    return KnownCas(anchors)
 
 
 @lru_cache(maxsize=64)  # a service asks for the same few anchors again and again

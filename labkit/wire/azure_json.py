@@ -16,7 +16,7 @@ from labkit.errors import ServiceRefusal
 def read_object(data: bytes) -> dict[str, Any] | None:
     """The JSON object in ``data``; None for anything else. JSON knows no NaN and no Infinity."""
     try:
-        found = json.loads(data, parse_constant=_no_constant)
+        found = _reader.decode(data.decode(json.detect_encoding(data), "surrogatepass"))
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
@@ -26,14 +26,20 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
+# Made once: json.loads and json.dumps make one for each call that has options.
+_reader = json.JSONDecoder(parse_constant=_no_constant)
+_writer = json.JSONEncoder(separators=(",", ":"))
+
+
 def dumps(value: Any) -> bytes:
     """Compact JSON in UTF-8."""
-    return json.dumps(value, separators=(",", ":")).encode()
+    return _writer.encode(value).encode()
 
 
 def timestamp(moment: datetime) -> str:
     """As .NET writes it: seven digits behind the point, and Z."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}0Z"
+    whole = moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    return f"{whole}0Z"
 
 
 def distinguished_name(name: x509.Name) -> str:

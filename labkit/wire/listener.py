@@ -115,7 +115,9 @@ class Listener:
 
     async def _start(self) -> None:
         for bound, application in self._bound:
-            server = await self._loop.create_server(self._link(application), sock=bound)
+            server = await self._loop.create_server(
+                self._link(application), sock=bound, backlog=sockets.BACKLOG
+            )
             self._servers.append(server)
 
     def _link(self, application: Callable[[Link], Application]) -> Callable[[], Link]:

@@ -16,6 +16,9 @@ HTTPS_PORTS = (443, 8443)
 HUB_HTTPS_PORTS = range(8444, 65536)
 """Each hub takes the next that is free."""
 
+BACKLOG = 1024
+"""Connections that may wait to be let in: a fleet that dials at once. Systems may allow fewer."""
+
 _HIGHEST_PORT = 65535
 _LAST_LOOPBACK = 254
 _USES = {
@@ -51,7 +54,7 @@ def bind(host: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
-        bound.listen(512)
+        bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
         raise _explained(error, host, port) from error

@@ -108,9 +108,12 @@ class Link(asyncio.Protocol):
             if self._working:  # one read of it is kept; what comes behind stays in the socket
                 self._socket.pause_reading()
                 return
-            if self._application is None and not self._shake_hands():
+            if self._application is None:
+                if self._shake_hands():
+                    self._deliver()
                 return
-            self._deliver()
+            if not self._deliver():
+                self._flush()  # to what was no data, TLS may have an answer of its own
         except SSL.Error as error:
             self._fail(error)
         except Exception as error:  # a certificate that OpenSSL takes and nobody else can read
@@ -145,6 +148,7 @@ class Link(asyncio.Protocol):
                 self._application.closed()
         finally:
             self._opened.discard(self)
+            del self._tls  # a hundred kilobytes, of which Python's garbage collector knows nothing
 
     # ---- the application's side
 
@@ -217,6 +221,7 @@ class Link(asyncio.Protocol):
             if self._application is not None:
                 self._application.resumed()
                 self._deliver()
+                self._flush()
         except SSL.Error as error:
             self._fail(error)
         except Exception as error:
@@ -230,7 +235,10 @@ class Link(asyncio.Protocol):
         except SSL.WantReadError:
             self._flush()
             return False
-        self._flush()
+        # What TLS 1.3 still has to say are session tickets, for sessions that are never resumed:
+        # they go out with the first answer. A write of their own would wake the client for nothing.
+        if self._tls.get_protocol_version() < SSL.TLS1_3_VERSION:
+            self._flush()
         self.presented = Presented(self._chain(), self.peer)
         self._record(
             "handshake",
@@ -255,8 +263,10 @@ class Link(asyncio.Protocol):
             return "a client that sent no certificate"
         return f"a client that sent {sent} certificate{'s' if sent > 1 else ''}"
 
-    def _deliver(self) -> None:
+    def _deliver(self) -> bool:
+        """Whether there was anything to hand over."""
         assert self._application is not None
+        found = False
         while not self._closing and not self.is_full:
             try:
                 data = self._tls.recv(_READ)
@@ -264,9 +274,10 @@ class Link(asyncio.Protocol):
                 break
             except (SSL.ZeroReturnError, SSL.SysCallError):
                 self.close()
-                return
+                break
+            found = True
             self._hand_over(self._application, data)
-        self._flush()
+        return found
 
     def _hand_over(self, application: Application, data: bytes) -> None:
         """Whatever goes wrong above costs this client its connection, and nobody else."""

@@ -125,8 +125,8 @@ class Assignments:
         """Identity, record and what was presented, in one transaction: all of it or nothing."""
         now = self._clock.now()
         with self._database.quick_write() as connection:
-            known = registrations.find(connection, request.registration_id)
-            if known != request.known:  # registered meanwhile
+            if not registrations.still(connection, request.registration_id, request.known):
+                known = registrations.find(connection, request.registration_id)
                 request = replace(request, known=known)
             record = _record(request, choice, now, self.delay)
             self._place(connection, request, attested, choice, record, now)
@@ -172,20 +172,22 @@ class Assignments:
             self._note_failure(request, denial)
             raise denial
         wait = _FIRST_WAIT + _LONGER_EACH_TIME * (attempts - 1)
-        record = replace(
-            _blank(request, now),
+        record = _attempt(
+            request,
+            now,
             status=ASSIGNING,
             due=now + timedelta(seconds=wait),
             pending={"attempts": attempts, "payload": request.payload, "force": force},
-            operation_id=waiting.operation_id if waiting is not None else new_operation_id(),
+            operation_id=waiting.operation_id if waiting is not None else "",
         )
         with self._database.quick_write() as connection:
             registrations.save(connection, record)
         return record
 
     def _note_failure(self, request: Request, denial: Denial) -> None:
-        record = replace(
-            _blank(request, self._clock.now()),
+        record = _attempt(
+            request,
+            self._clock.now(),
             status=FAILED,
             error_code=int(denial.error.code),
             error_message=denial.error.message,
@@ -203,47 +205,54 @@ def _label(host_name: str) -> str:
     return host_name.partition(".")[0]
 
 
-def _blank(request: Request, now: datetime) -> Registration:
-    """The device's record, or its first one, for another attempt. Its first spelling stays the
-    device's ID: a hub tells upper and lower case apart."""
-    known, entry = request.known, request.entry
+def _attempt(
+    request: Request, now: datetime, operation_id: str = "", **outcome: Any
+) -> Registration:
+    """The device's record, or its first one, after another attempt; a new operation, or one that
+    goes on."""
+    entry = request.entry
     symmetric = isinstance(entry.attestation, SymmetricKeyAttestation)
-    record = known or Registration(
+    plain = {
+        "group_id": "" if isinstance(entry, Enrollment) else entry.id,
+        "updated": now,
+        "etag": new_etag(),
+        "attestation": "symmetricKey" if symmetric else "x509",
+        "payload": None,
+        "error_code": 0,
+        "error_message": "",
+        "due": None,
+        "pending": None,
+    }
+    operation = operation_id or new_operation_id()
+    return replace(_known(request, now), **{**plain, "operation_id": operation, **outcome})
+
+
+def _known(request: Request, now: datetime) -> Registration:
+    """What is on record of the device. Its first spelling stays its ID: a hub tells upper and
+    lower case apart."""
+    return request.known or Registration(
         request.registration_id, "", "", "", ASSIGNING, "", now, now, "", ""
-    )
-    return replace(
-        record,
-        group_id="" if isinstance(entry, Enrollment) else entry.id,
-        updated=now,
-        etag=new_etag(),
-        operation_id=new_operation_id(),
-        attestation="symmetricKey" if symmetric else "x509",
-        payload=None,
-        error_code=0,
-        error_message="",
-        due=None,
-        pending=None,
     )
 
 
 def _record(request: Request, choice: Choice, now: datetime, delay: float) -> Registration:
     known, entry = request.known, request.entry
     waiting = known is not None and known.status == ASSIGNING
-    record = _blank(request, now)
     named = entry.device_id if isinstance(entry, Enrollment) else ""
-    return replace(
-        record,
-        device_id=named or _spelled(request, record),
+    return _attempt(
+        request,
+        now,
+        device_id=named or _spelled(_known(request, now)),
         assigned_hub=choice.hub,
         status=ASSIGNED,
         substatus=_substatus(entry, known, choice),
         payload=choice.payload,
         due=now + timedelta(seconds=delay) if delay > 0 else None,
-        operation_id=known.operation_id if waiting and known else record.operation_id,
+        operation_id=known.operation_id if waiting and known else "",
     )
 
 
-def _spelled(request: Request, record: Registration) -> str:
+def _spelled(record: Registration) -> str:
     """The CN as the certificate has it, for a device that comes for the first time."""
     if record.device_id and record.device_id.lower() == record.registration_id.lower():
         return record.device_id

@@ -17,9 +17,9 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
-    insert,
     select,
 )
+from sqlalchemy.dialects.sqlite import insert
 
 from labkit import ids
 from labkit.cloud import codes
@@ -116,13 +116,24 @@ _NAMES = tuple(field.name for field in fields(Registration))
 _columns = select(*(_table.c[name] for name in _NAMES))
 _find = Prepared(_columns.where(_table.c.key == bindparam("wanted")))
 _page = _columns.where(_table.c.key > bindparam("after")).order_by(_table.c.key)
-_save = Prepared(insert(_table).prefix_with("OR REPLACE"))
+_insert = insert(_table)
+_changed = {c.name: _insert.excluded[c.name] for c in _table.c if not c.primary_key}
+_save = Prepared(_insert.on_conflict_do_update(index_elements=["key"], set_=_changed))
+"""In place, and not by REPLACE: that would rewrite the index of groups too."""
+_stamp = Prepared(select(_table.c.etag).where(_table.c.key == bindparam("wanted")))
 
 
 def find(connection: Connection, registration_id: str) -> Registration | None:
     """The record of this device, within a transaction."""
     row = _find.first(connection, wanted=ids.key(registration_id))
     return Registration(*row) if row is not None else None
+
+
+def still(connection: Connection, registration_id: str, known: Registration | None) -> bool:
+    """Whether the device's record is the one that was read before, or there is none still: each
+    writing gives it another ETag."""
+    row = _stamp.first(connection, wanted=ids.key(registration_id))
+    return (row[0] if row is not None else None) == (known.etag if known is not None else None)
 
 
 def save(connection: Connection, record: Registration) -> None:

@@ -315,8 +315,8 @@ class ProvisioningService:
                 self._under_way.discard(key)
 
     def _operation(self, record: Registration) -> Operation:
-        waits = record.status == ASSIGNING or record.waits(self._clock.now())
-        if waits:
+        delayed = record.due is not None and record.waits(self._clock.now())
+        if record.status == ASSIGNING or delayed:
             return Operation(record.operation_id, ASSIGNING, None, self.retry_after)
         return Operation(record.operation_id, record.status, record)
 
