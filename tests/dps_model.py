@@ -23,7 +23,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
 )
 from provisioning import hmac_sha256
@@ -78,6 +77,9 @@ class Entry:
         return [DEVICES[name, which] for which in self.certificates]
 
 
+Shelf = dict[Kind, dict[str, Entry]]
+
+
 @dataclass(frozen=True)
 class Came:
     """What a device was told: 200 with its group (empty for its own entry) and hub, or 401."""
@@ -116,7 +118,7 @@ class Books(RuleBasedStateMachine):
         """Some books to begin with, or most of the devices would find them empty."""
         self.path = Path(tempfile.mkdtemp())
         self.service = self.face(self.path)
-        self.books: dict[Kind, dict[str, Entry]] = {ENROLLMENTS: {}, GROUPS: {}}
+        self.books: Shelf = {ENROLLMENTS: {}, GROUPS: {}}
         self.etags: dict[tuple[Kind, str], str] = {}
         self.older = '"an older one"'
         self.registered: dict[str, str] = {}
@@ -282,26 +284,30 @@ class Books(RuleBasedStateMachine):
             through = self._through(name, line, whole=True)
             self._come(name, _sent(name, line, whole=True), "", through)
 
-    @precondition(lambda self: self._welcome())
-    @rule(choice=st.sampled_from(range(60)), spelled=spelling)
-    def somebody_comes_who_is_welcome(self, choice: int, spelled: type[str]) -> None:
-        """Those who come at random are turned away, most of the time."""
-        welcome = self._welcome()
-        name, sent, key, through = welcome[choice % len(welcome)]
-        self._come(name if key else spelled(name), sent, key, through)
+    @rule(name=names, choice=st.sampled_from(range(12)), spelled=spelling)
+    def somebody_comes_whom_an_entry_knows(
+        self, name: str, choice: int, spelled: type[str]
+    ) -> None:
+        """Whether that is enabled or not: those who come at random are mostly strangers."""
+        shown = [(_sent(name, w, whole=True), "") for w in ("line-a", "line-b", "self")]
+        signed = [((), key) for own in KEYS.values() for key in (own, hmac_sha256(own, name))]
+        books, self.books = self.books, _all_enabled(self.books)
+        known = [who for who in (*shown, *signed) if self._admits(name, *who) is not None]
+        self.books = books
+        if known:
+            sent, key = known[choice % len(known)]
+            through = self._admits(name, sent, key)
+            self._come(name if key else spelled(name), sent, key, through)
 
-    def _welcome(self) -> list[tuple[str, tuple[forge.Forged, ...], str, str]]:
-        shown = [(n, _sent(n, w, True), "", self._through(n, w, True)) for n, w in DEVICES]
-        signed = [(n, (), key, through) for n in NAMES for key, through in self._signers_of(n)]
-        return [(*who, through) for *who, through in shown + signed if through is not None]  # type: ignore[misc]
-
-    def _signers_of(self, name: str) -> list[tuple[str, str | None]]:
-        """The keys with which the device may sign, and what admits it by each."""
-        own = [(KEYS[key], self._by_own_key(name, key)) for key in KEYS]
-        derived = [
-            (hmac_sha256(text, name), self._by_derived_key(name, key)) for key, text in KEYS.items()
-        ]
-        return own + derived
+    def _admits(self, name: str, sent: tuple[forge.Forged, ...], key: str) -> str | None:
+        """What admits a device that comes so."""
+        for which in KEYS:
+            if key == KEYS[which]:
+                return self._by_own_key(name, which)
+            if key == hmac_sha256(KEYS[which], name):
+                return self._by_derived_key(name, which)
+        which = next(which for n, which in DEVICES if DEVICES[n, which] in sent)
+        return self._through(name, which, whole=True)
 
     @rule(name=names, which=certificates)
     def a_device_looks_itself_up(self, name: str, which: str) -> None:
@@ -365,6 +371,13 @@ class Books(RuleBasedStateMachine):
     @invariant()
     def the_records_agree(self) -> None:
         assert self.service.records() == self.registered
+
+
+def _all_enabled(books: Shelf) -> Shelf:
+    return {
+        kind: {name: replace(entry, enabled=True) for name, entry in book.items()}
+        for kind, book in books.items()
+    }
 
 
 def _sent(name: str, which: str, whole: bool) -> tuple[forge.Forged, ...]:
