@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
@@ -109,9 +110,8 @@ class Face(Protocol):
 class Books(RuleBasedStateMachine):
     """One service and its model. A subclass says how the service is asked."""
 
-    def face(self, path: Path) -> Face:
-        """Opens the service whose files are at ``path``: three hubs, and ROOT is trusted."""
-        raise NotImplementedError
+    face: Callable[[Path], Face]
+    """Opens the service whose files are at a path: three hubs, and ROOT is trusted."""
 
     @initialize(signer=signers, own=certificates, key=keys)
     def open(self, signer: str, own: str, key: str) -> None:

@@ -21,7 +21,7 @@ export class Explanation {
     this.title = make("h4", { tabindex: "-1" }, `Why ${service} refused ${about}`);
     this.el.replaceChildren(
       this.title,
-      make("p", { class: "lk-soft" }, `${shown}. What ${service} checked, in order:`),
+      make("p", { class: "lk-soft" }, `${shown && `${shown}. `}What ${service} checked, in order:`),
       make("ol", { class: "lk-checks" }, checks.map((row) => row.passed.length ? this.passed(row) : this.check(row))),
       cures.length ? make("div", { class: "lk-note lk-good lk-cures" },
         make("h5", {}, cures.length > 1 ? "Any one of these cures it" : "This cures it"),
