@@ -48,7 +48,9 @@ class Explanation:
 
     @property
     def answer(self) -> str:
-        """All that Azure says."""
+        """All that Azure says; of a connection that ended in TLS, who ended it."""
+        if self.in_tls:
+            return self.refusal.message
         return f"{self.refusal.status} {self.refusal.code}: {self.refusal.message}"
 
     @property
@@ -64,6 +66,8 @@ class Explanation:
     def shown(self) -> str:
         """What was shown, a code and an ETag left out: ``It sent: CN=a, CN=b``; empty where
         nobody asked for a certificate."""
+        if self.in_tls and not self.refusal.chain:
+            return "The client left before it had shown a certificate of its own"
         sent = self._sent()
         return sent and f"{'Shown was' if self._is_proof else 'It sent'}: {sent}"
 
@@ -77,7 +81,7 @@ class Explanation:
         return {"text/plain": str(self), "text/html": self._html()}
 
     def _lines(self) -> Iterator[str]:
-        if self._in_tls:
+        if self.in_tls:
             yield f"{self._who()} ended in TLS, before any protocol of Azure could answer."
         else:
             yield f"{self._who()} was refused. Azure says only:"
@@ -95,7 +99,8 @@ class Explanation:
             yield f"See: {self.failure.source}"
 
     @property
-    def _in_tls(self) -> bool:
+    def in_tls(self) -> bool:
+        """Whether TLS ended before any service was asked."""
         return self.refusal.status == 0
 
     @property
@@ -111,7 +116,7 @@ class Explanation:
             return f"The proof for the CA certificate {self.refusal.device!r}"
         if self._is_stale:
             return f"A change of the CA certificate {self.refusal.device!r}"
-        if self._in_tls:
+        if self.in_tls:
             return "A connection"
         service = {"dps": "DPS", "hub": "IoT Hub"}.get(self.refusal.service, "the service")
         return f"{self.refusal.device or 'A client'} at {service}"
@@ -132,7 +137,7 @@ class Explanation:
 
     def _opening(self) -> str:
         who, answer = html.escape(self._who()), html.escape(self.answer)
-        if self._in_tls:
+        if self.in_tls:
             return f"<b>{who} ended in TLS</b>, before any protocol of Azure could answer."
         return f"<b>{who} was refused.</b> Azure says only <code>{answer}</code>"
 
