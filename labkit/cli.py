@@ -36,7 +36,9 @@ def _serve(options: argparse.Namespace) -> int:
 
     log_to_stderr(logging.WARNING if options.quiet else logging.INFO)
     ports = Ports(options.host, options.mqtt_port, options.https_port)
-    serve(locate(options.workspace), ports, tuple(options.hub), options.clock)
+    by_address = options.assigned_hub == "address"
+    where = locate(options.workspace)
+    serve(where, ports, tuple(options.hub), options.clock, hub_by_address=by_address)
     return 0
 
 
@@ -226,6 +228,13 @@ def _add_serve(commands: Any) -> None:
         help="for DPS and ARM over HTTPS (default: 443 where allowed, else 8443)",
     )
     _add_hubs(serve, "hubs to run", [], "those that the workspace has, or contoso-hub")
+    serve.add_argument(
+        "--assigned-hub",
+        choices=["name", "address"],
+        default="name",
+        help="what DPS tells devices of their hub: its name, or an address for clients that can "
+        "neither be redirected nor look up the name (default: %(default)s)",
+    )
     serve.add_argument(
         "--clock",
         default="",

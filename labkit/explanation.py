@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.cloud.codes import POSSESSION_FAILED, STALE_ETAG
+from labkit.cloud.dps.attestation import POSSESSION
+from labkit.cloud.hub.authentication import CERTIFICATE
 from labkit.cloud.refusals import Refusal
 from labkit.pki import chain, possession
 from labkit.trace import Check, Outcome
@@ -62,10 +64,12 @@ class Explanation:
 
     @property
     def shown(self) -> str:
-        """What was shown, a code and an ETag left out: ``It sent: CN=a, CN=b``."""
+        """What was shown, a code and an ETag left out: ``It sent: CN=a, CN=b``; empty where
+        nobody asked for a certificate."""
         if self.in_tls and not self.refusal.chain:
             return "The client left before it had shown a certificate of its own"
-        return f"{'Shown was' if self._is_proof else 'It sent'}: {self._sent()}"
+        sent = self._sent()
+        return sent and f"{'Shown was' if self._is_proof else 'It sent'}: {sent}"
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -82,7 +86,8 @@ class Explanation:
         else:
             yield f"{self._who()} was refused. Azure says only:"
             yield f"    {self.answer}"
-        yield self.shown
+        if self.shown:
+            yield self.shown
         yield "What was checked, in order:"
         for row in self.rows:
             yield from _told(row)
@@ -121,7 +126,14 @@ class Explanation:
             return "an ETag of an earlier state"
         if self._is_proof:
             return possession.describe(self.refusal.chain[0])
-        return chain.names(self.refusal.chain) if self.refusal.chain else "no certificate"
+        if self.refusal.chain:
+            return chain.names(self.refusal.chain)
+        return "no certificate" if self._wanted_certificate else ""
+
+    @property
+    def _wanted_certificate(self) -> bool:
+        """Whether it was refused for want of one: a back end shows none, nor who has a token."""
+        return self.failure is not None and self.failure.name in (POSSESSION, CERTIFICATE)
 
     def _opening(self) -> str:
         who, answer = html.escape(self._who()), html.escape(self.answer)
@@ -136,7 +148,7 @@ class Explanation:
         heading = "Any one of these cures it" if len(self.cures) > 1 else "This cures it"
         source = f"<p><small>{e(self.failure.source)}</small></p>" if self.failure else ""
         return (
-            f"<div><p>{self._opening()}<br>{e(self.shown)}</p>"
+            f"<div><p>{self._opening()}{f'<br>{e(self.shown)}' if self.shown else ''}</p>"
             f'<ol style="list-style:none;padding-left:0">{rows}</ol>'
             + (f"<p><b>{heading}:</b></p><ol>{cures}</ol>{source}" if cures else "")
             + "</div>"

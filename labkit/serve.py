@@ -15,19 +15,32 @@ from typing import Any
 
 from labkit.clock import Clock, parse_moment
 from labkit.cloud.policies import Policies
+from labkit.errors import LabError
 from labkit.lab import Lab
 from labkit.wire.endpoints import DPS_NAME, GLOBAL_ENDPOINT, RESOURCE_GROUP
 from labkit.wire.http.arm import subscription
 from labkit.wire.ports import Ports
+from labkit.wire.sockets import MQTT_PORT
 
 _log = logging.getLogger("labkit")
 
 
-def serve(workspace: Path, ports: Ports, hubs: tuple[str, ...], clock: str) -> None:
+def serve(
+    workspace: Path,
+    ports: Ports,
+    hubs: tuple[str, ...],
+    clock: str,
+    *,
+    hub_by_address: bool = False,
+) -> None:
     """Opens the workspace, says where everything is in one line of JSON, and waits.
 
-    Returns after SIGTERM or SIGINT, with everything closed. Raises what :meth:`Lab.open` raises.
+    ``hub_by_address`` has DPS tell devices an address that they can dial in place of their hub's
+    name. Returns after SIGTERM or SIGINT, with everything closed. Raises what :meth:`Lab.open`
+    raises, and LabError for an address that nobody can dial.
     """
+    if hub_by_address:
+        _check_can_be_dialled(ports.host)
     if ports.host and not ipaddress.ip_address(ports.host).is_loopback:
         _log.warning("listening on %s: other machines may reach this lab", ports.host)
     moment = parse_moment(clock) if clock and clock != "real" else None
@@ -41,10 +54,28 @@ def serve(workspace: Path, ports: Ports, hubs: tuple[str, ...], clock: str) -> N
             lab.clock.reset()
         elif moment:
             lab.clock.set(moment)
+        lab.dps.hub_address = hub_address(lab) if hub_by_address else ""
         print(json.dumps(description(lab)), flush=True)
         _log.info("serving %s; stop it with Ctrl-C or SIGTERM", lab.path)
         wait()
         _log.info("stopping")
+
+
+def _check_can_be_dialled(host: str | None) -> None:
+    if host and ipaddress.ip_address(host).is_unspecified:
+        raise LabError(
+            "DPS cannot tell devices the address of their hub",
+            expected="an address that they can dial",
+            found=f"{host}, which stands for all addresses of this machine",
+            cure="name one of them: --host, or leave --assigned-hub out",
+        )
+
+
+def hub_address(lab: Lab) -> str:
+    """Where devices reach every hub over MQTT: with its port only where that is not the usual
+    one, for most clients have no way to be told another."""
+    host, port = _in_url(lab.listener.host), lab.listener.mqtt_port
+    return host if port == MQTT_PORT else f"{host}:{port}"
 
 
 def description(lab: Lab) -> dict[str, Any]:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+LABKIT = (sys.executable, "-m", "labkit")
 
 
 def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -17,3 +24,32 @@ def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str
         check=False,
         cwd=Path(__file__).parents[1],
     )
+
+
+def labkit(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [*LABKIT, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(workspace: Path, *options: str) -> Iterator[tuple[dict[str, Any], Any]]:
+    """A running server and what it announced; it is stopped with SIGTERM at the end. Where the
+    options name no ports, it has free ones."""
+    if "--mqtt-port" not in options:
+        options = ("--mqtt-port", free_port(), "--https-port", free_port(), *options)
+    command = [*LABKIT, "serve", "--workspace", str(workspace), *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline()), process
+        finally:
+            process.terminate()
+            process.wait(10)

@@ -10,46 +10,17 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from subprocesses import LABKIT, free_port, labkit, serving
 
 from labkit import Lab, cli, serve
 from labkit.wire.ports import Ports
-
-LABKIT = (sys.executable, "-m", "labkit")
-
-
-def labkit(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [*LABKIT, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
-@contextmanager
-def serving(workspace: Path, *options: str) -> Iterator[tuple[dict[str, Any], Any]]:
-    """A running server and what it announced; it is stopped with SIGTERM at the end."""
-    command = [*LABKIT, "serve", "--workspace", str(workspace), *options]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield json.loads(process.stdout.readline()), process
-        finally:
-            process.terminate()
-            process.wait(10)
 
 
 @pytest.fixture
@@ -304,6 +275,11 @@ def test_every_option_and_argument_has_its_help() -> None:
         (["serve", "--clock", "yesterday", "--workspace", "{tmp}"], "ISO 8601"),
         (["serve", "--hub", "x", "--workspace", "{tmp}"], "cannot be the name of a hub"),
         (["serve", "--host", "192.0.2.1", "--workspace", "{tmp}"], "cannot be listened on"),
+        (
+            ["serve", "--host", "0.0.0.0", "--assigned-hub", "address", "--workspace", "{tmp}"],
+            "an address that they can dial",
+        ),
+        (["serve", "--hub", "dps", "--workspace", "{tmp}"], "cannot be the name of a hub"),
     ],
 )
 def test_a_wrong_call_is_told_what_was_expected(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from html import unescape
 from html.parser import HTMLParser
 
@@ -11,7 +12,8 @@ from complaints import refused
 from stories import Story, supply_chain
 
 from labkit import Lab
-from labkit.cloud import codes
+from labkit.cloud import Presented, codes
+from labkit.cloud.dps.service import Caller
 from labkit.errors import NotFound, ProvisioningFailed, ServiceRefusal
 from labkit.explanation import Explanation
 from labkit.trace import Check, failed, not_reached, passed
@@ -161,3 +163,36 @@ def test_a_service_refusal_carries_azures_words_and_the_first_failure(lab: Lab) 
     for words in ("401 401002: Unauthorized", "not seen", "mend it Or: or leave it"):
         assert words in text
     assert isinstance(lab.explain(refusal), Explanation)
+
+
+def a_device_with_a_token(lab: Lab) -> None:
+    caller = Caller(lab.dps.id_scope, "widget", Presented(), "SharedAccessSignature no")
+    lab.dps.register(caller)
+
+
+def a_back_end(lab: Lab) -> None:
+    lab.dps.enrollments.delete("nobody")
+
+
+@pytest.mark.parametrize("who", [a_device_with_a_token, a_back_end])
+def test_who_was_asked_for_no_certificate_is_not_told_that_none_was_sent(
+    lab: Lab, who: Callable[[Lab], None]
+) -> None:
+    """Both are refused for something else."""
+    with pytest.raises(ServiceRefusal):
+        who(lab)
+    found = lab.explain()
+    assert found.shown == ""
+    for text in (str(found), found._html()):
+        assert "It sent" not in text
+        assert "certificate" not in text
+
+
+def test_a_device_that_should_have_sent_a_certificate_is_told_that_it_sent_none(lab: Lab) -> None:
+    """By DPS and by the hub."""
+    with pytest.raises(ServiceRefusal):
+        lab.dps.register(Caller(lab.dps.id_scope, "widget", Presented()))
+    assert lab.explain().shown == "It sent: no certificate"
+    with pytest.raises(ServiceRefusal):
+        lab.hub().connect("widget", "widget", Presented())
+    assert "It sent: no certificate\n" in str(lab.explain())

@@ -96,10 +96,15 @@ class CaCertificates:
         self._events, self._refusals = events, refusals
 
     def upload(
-        self, name: str, certificate: x509.Certificate | Readable, *, etag: str = ""
+        self,
+        name: str,
+        certificate: x509.Certificate | Readable,
+        *,
+        etag: str = "",
+        verified: bool = False,
     ) -> CaCertificate:
         """Keeps a CA certificate, unverified. One that has expired is kept too; no chain can end
-        in it, and it cannot be verified.
+        in it, and it cannot be proven. ``verified`` takes the uploader's word: nothing is proven.
 
         Takes PEM, DER, base64 of either, a file (Path), or a certificate object. The same
         certificate under the same name again is harmless. With the ``etag`` of the one that has
@@ -118,7 +123,19 @@ class CaCertificates:
             self._record("uploaded", f"CA certificate {name!r} was uploaded, not verified yet")
         else:
             self._again(name, der, etag)
+        if verified:
+            self._believe(name, der)
         return CaCertificate(name, self)
+
+    def _believe(self, name: str, der: bytes) -> None:
+        """Verified without proof, unless another has taken its place since."""
+        with self._changing(name, "") as (_, row):
+            is_news = row.der == der and not row.is_verified
+            if is_news:
+                row.is_verified, row.code = True, ""
+        if is_news:
+            text = f"CA certificate {name!r} is verified: who uploaded it said so, without proof"
+            self._record("verified", text)
 
     def _add(self, name: str, der: bytes) -> bool:
         """Whether the name was free, and is taken by this certificate now."""

@@ -19,6 +19,7 @@ NO_SUCH_REGISTRATION = AzureError(404, 404202, "Registration not found.")
 ENROLLMENT_EXISTS = AzureError(409, 409201, "Enrollment already exists.")
 AT_WORK = AzureError(409, 409203, "Precondition failed.")  # sdk-c common_prov_e2e.c
 STALE_ENTRY = AzureError(412, 412201, "Precondition failed.")
+NO_JSON = AzureError(415, 415001, "Unsupported media type.")
 TOO_MANY = AzureError(400, 400203, "The quota of the provisioning service is exceeded.")
 THROTTLED = AzureError(429, 429001, "Too many requests.")
 

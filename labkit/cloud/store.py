@@ -41,6 +41,19 @@ def setting(database: Database, name: str, make: Callable[[], str]) -> str:
         return row.value
 
 
+def kept_setting(database: Database, name: str, default: str) -> str:
+    """The value kept under ``name``, if there is one."""
+    with database.read() as session:
+        row = session.get(_Setting, name)
+    return default if row is None else row.value
+
+
+def keep_setting(database: Database, name: str, value: str) -> None:
+    """Keeps ``value`` under ``name``, in place of another; it is on disk when this returns."""
+    with database.write() as session:
+        session.merge(_Setting(name, value))
+
+
 def new_id_scope() -> str:
     """``0ne`` and eight hex digits, as DPS hands them out."""
     return f"0ne{secrets.token_hex(4).upper()}"

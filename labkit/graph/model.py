@@ -11,7 +11,7 @@ from labkit.cloud.dps.entries import Attestation, X509Attestation
 from labkit.graph.kinds import add_edge, add_node, new_graph
 from labkit.graph.removed import removed
 from labkit.graph.states import StateKey
-from labkit.pki import chain, verdict
+from labkit.pki import chain, checks, verdict
 from labkit.pki.request import describe_key
 from labkit.trace import first_failure
 
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from labkit.trace import Check
 
 
+_UNFIT: Final = (
+    *(checks.PURPOSE, checks.USAGE, checks.LEAF, checks.IS_CA, checks.PATH_LENGTH),
+    *(checks.CRITICAL, checks.READABLE, checks.VERSION, checks.STRENGTH),
+)
 _FAULTS: Final[Mapping[str, StateKey]] = {
+    **dict.fromkeys(_UNFIT, "unfit"),
     verdict.ISSUER: "untrusted issuer",
     verdict.SIGNATURE: "tampered",
     verdict.ANCHOR: "untrusted issuer",

@@ -23,6 +23,7 @@ StateKey = Literal[
     "expired",
     "not yet valid",
     "tampered",
+    "unfit",
     "untrusted issuer",
     "disabled",
     "removed",
@@ -70,6 +71,7 @@ class State:
 
 _CIRCLE = "M8 1.8a6.2 6.2 0 1 0 .01 0z"
 _SHIELD = "M8 1.4 13.5 3.4V8c0 3.4-2.3 5.5-5.5 6.6C4.8 13.5 2.5 11.4 2.5 8V3.4z"
+_NO_USE = "M2 5.5h8.5l3.5 2.5-3.5 2.5H2zM4 13 12 3"
 _BOLT = "M9.2 1.5 4 9h4l-1.2 5.5L12 7H8z"
 _CALENDAR = "M2.5 3.8h11v9.7h-11zM2.5 7h11M5.5 2v3M10.5 2v3"
 _BIN = "M3 4.5h10M6 4.5v-2h4v2M4.4 4.5l.8 9h5.6l.8-9"
@@ -95,6 +97,7 @@ STATES: Final[Mapping[str, State]] = _states(
     State("expired", "its last day is over", PURPLE, _CIRCLE + "M8 4.6V8l2.6 1.8", "10 3 2 3"),
     State("not yet valid", "its first day is still to come", ORANGE, _CALENDAR, "2 3"),
     State("tampered", "its signature does not match", VERMILLION, _BOLT, "12 4 4 4"),
+    State("unfit", "its extensions forbid this use", VERMILLION, _NO_USE, "7 2 2 2"),
     State("untrusted issuer", "its signer is not known", VERMILLION, "M4 4l8 8M12 4l-8 8", "6 6"),
     State("disabled", "switched off, may come back", GREY, _CIRCLE + "M3.7 3.7l8.6 8.6", "5 3"),
     State("removed", "taken away", GREY, _BIN, "1 4"),

@@ -8,6 +8,7 @@ silent: a handler's traceback would go nowhere that a trainee looks.
 from __future__ import annotations
 
 import logging
+from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,11 @@ _log = logging.getLogger("labkit.ui")
 Json = dict[str, Any]
 
 
-class Living(anywidget.AnyWidget):
+class _Meta(ABCMeta, traitlets.MetaHasTraits):
+    """Of widgets that leave something to be said by those that inherit."""
+
+
+class Living(anywidget.AnyWidget, metaclass=_Meta):
     """``svg`` is the board as it is drawn now, ``scene`` everything beside it."""
 
     svg = traitlets.Unicode().tag(sync=True)
@@ -37,13 +42,13 @@ class Living(anywidget.AnyWidget):
         self._revision = 0
         self.on_msg(self._receive)
 
+    @abstractmethod
     def graph(self) -> Any:
         """The networkx graph of the board that is shown."""
-        raise NotImplementedError
 
+    @abstractmethod
     def inspections(self) -> Mapping[str, Inspection]:
         """What there is to say about the nodes of that board."""
-        raise NotImplementedError
 
     def show(self, svg: str, scene: Json) -> None:
         """Puts a board and what stands beside it on the screen, at one stroke."""

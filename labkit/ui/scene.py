@@ -154,11 +154,12 @@ def _headings(told: Explanation) -> Json:
             "looked": f"{told.shown}. What was looked at:",
         }
     service = _SERVICES.get(told.refusal.service, told.refusal.service)
+    shown = f"{told.shown}. " if told.shown else ""
     return {
         "title": f"Why {service} refused {told.about}",
         "label": f"All that {service} says",
         "says": f"All that {service} says to {told.about}:",
-        "looked": f"{told.shown}. What {service} checked, in order:",
+        "looked": f"{shown}What {service} checked, in order:",
     }
 
 

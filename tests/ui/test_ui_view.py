@@ -15,6 +15,7 @@ from labkit.graph import STATES, add_edge, add_node, new_graph
 from labkit.graph.style import DARK, DARK_BOARD, living_css
 from labkit.lab import Lab
 from labkit.ui.assets import module, style_sheet
+from labkit.ui.living import Living
 from labkit.ui.view import ChainView
 
 STATIC = Path(labkit.ui.__file__).parent / "static"
@@ -157,3 +158,9 @@ def test_the_board_can_be_read_in_the_dark() -> None:
     assert contrast(board["on-bad"], board["bad-ink"]) >= 4.5
     for line in ("line", "sent", "bad"):
         assert contrast(board[line], board["card"]) >= 3
+
+
+def test_a_widget_that_says_nothing_of_its_board_cannot_be_made() -> None:
+    """What a subclass owes is missed when it is made, not when a browser asks for it."""
+    with pytest.raises(TypeError, match="abstract"):
+        Living()  # type: ignore[abstract]

@@ -189,3 +189,28 @@ def test_keys_are_told_to_this_machine_only(story: Story, peer: str, status: int
     headers = {"authorization": "Bearer any"}
     asked = Request("POST", path, {}, headers, b"", Presented(), peer)
     assert story.lab.listener._services.dps.answer(asked).status == status
+
+
+@BOTH
+def test_who_uploads_may_say_that_it_is_verified_and_nothing_is_proven(
+    story: Story, arm: Client, resource: str
+) -> None:
+    """``isVerified`` on upload; said again it is harmless, left out it takes nothing back."""
+    path = at(story, resource, "/certificates/believed")
+    der = base64.b64encode(story.factory.certificate.public_bytes(Encoding.DER)).decode()
+    plain, believed = ({"certificate": der, **more} for more in ({}, {"isVerified": True}))
+    made = arm.ask("PUT", path, {"properties": plain})
+    assert made.json["properties"]["isVerified"] is False
+    for properties in (believed, believed, plain, {**plain, "isVerified": False}):
+        answer = arm.ask("PUT", path, {"properties": properties})
+        assert answer.status == 200, answer.body
+        assert answer.json["properties"]["isVerified"] is True
+    told = [e.text for e in story.lab.events.about(kind="verified") if "believed" in e.text]
+    assert len(told) == 1
+    assert "without proof" in told[0]
+    other = base64.b64encode(story.technician.certificate.public_bytes(Encoding.DER)).decode()
+    etag = {"If_Match": arm.ask("GET", path).json["etag"]}
+    replaced = arm.ask("PUT", path, {"properties": {"certificate": other}}, **etag)
+    assert replaced.json["properties"]["isVerified"] is False, "that was said of another one"
+    wrong = arm.ask("PUT", path, {"properties": {**plain, "isVerified": "yes"}})
+    assert wrong.status == 400

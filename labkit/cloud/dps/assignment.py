@@ -29,7 +29,6 @@ from labkit.cloud.dps.allocation import (
 )
 from labkit.cloud.dps.attestation import Attested
 from labkit.cloud.dps.entries import (
-    HASHED,
     Enrollment,
     Entry,
     InitialTwin,
@@ -45,6 +44,7 @@ from labkit.cloud.dps.registrations import (
     RESET,
     Registration,
 )
+from labkit.cloud.dps.switches import Switches
 from labkit.cloud.dps.trust import Uploaded
 from labkit.cloud.hub import placement
 from labkit.cloud.hub.links import LinkedHub, LinkedHubs
@@ -81,12 +81,13 @@ class Situation:
 
 
 class Assignments:
-    """Assigns devices to hubs. ``policy`` is the service's own allocation policy, ``delay`` the
-    seconds for which an assignment is told to be under way."""
+    """Assigns devices to hubs, as the service's switches and each entry say."""
 
-    def __init__(self, database: Database, clock: Clock, linked: LinkedHubs) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, linked: LinkedHubs, switches: Switches
+    ) -> None:
         self._database, self._clock, self.linked = database, clock, linked
-        self.policy, self.delay = HASHED, 0.0
+        self._switches = switches
         self.webhook: Webhook = unplugged
 
     def assign(
@@ -119,7 +120,8 @@ class Assignments:
         stays = not (entry.reprovision_policy.update_hub_assignment or force)
         if known is not None and known.assigned_hub and stays:
             return Choice(known.assigned_hub, payload=known.payload)
-        return choose(request, entry.allocation_policy or self.policy, self.linked, self.webhook)
+        policy = entry.allocation_policy or self._switches.allocation_policy
+        return choose(request, policy, self.linked, self.webhook)
 
     def _write(self, request: Request, attested: Attested, choice: Choice) -> Registration:
         """Identity, record and what was presented, in one transaction: all of it or nothing."""
@@ -128,7 +130,7 @@ class Assignments:
             if not registrations.still(connection, request.registration_id, request.known):
                 known = registrations.find(connection, request.registration_id)
                 request = replace(request, known=known)
-            record = _record(request, choice, now, self.delay)
+            record = _record(request, choice, now, self._switches.assignment_delay)
             self._place(connection, request, attested, choice, record, now)
             registrations.save(connection, record)
             about = (SERVICE, record.registration_id, now)

@@ -5,11 +5,13 @@ is said in Python. An entry is a plain value: to change it, put a changed copy u
 
     put without If-Match   makes a new entry; 409 where there is one (sdk-python #35187)
     put with If-Match      changes the entry of this ETag; 412 for another, or none at all
+    put with If-None-Match makes a new entry; 412 where there is one that it names (``*``: any)
 """
 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Generic, TypeVar, cast
@@ -30,7 +32,7 @@ from labkit.cloud.dps.entries import (
 )
 from labkit.cloud.dps.limits import Limits
 from labkit.cloud.dps.pages import Page, next_page, start_of
-from labkit.cloud.dps.registrations import stale
+from labkit.cloud.dps.registrations import ETAG, stale
 from labkit.cloud.dps.validation import check_entry, completed, refuse_second_use
 from labkit.cloud.prepared import Prepared
 from labkit.cloud.refusals import Denial, Refusals
@@ -51,9 +53,17 @@ CREATE, UPDATE, UPDATE_IF_MATCH, DELETE = "create", "update", "updateIfMatchETag
 _MODES = {mode.lower(): mode for mode in (CREATE, UPDATE, UPDATE_IF_MATCH, DELETE)}
 _QUERY = re.compile(r"\s*(?:select\s+\*(?:\s+from\s+(?P<what>\w+))?|\*)?\s*", re.IGNORECASE)
 _ANY = "*"
+_IF_NONE_MATCH = "RFC 9110, section 13.1.2"
+_NOTHING_TO_MATCH = failed(
+    ETAG,
+    "",
+    f"the mode is {UPDATE_IF_MATCH}, and the entry says no etag that could match",
+    "send the etag with which the entry was read",
+    f"use the mode {UPDATE} to take whatever is there",
+)
 
 
-class EntryBook(Generic[E]):
+class EntryBook(ABC, Generic[E]):
     """The entries of one kind of one DPS."""
 
     noun: ClassVar[str]
@@ -77,14 +87,15 @@ class EntryBook(Generic[E]):
 
     # ---- as the service API has it
 
-    def put(self, entry: E, if_match: str = "") -> E:
+    def put(self, entry: E, if_match: str = "", *, if_none_match: str = "") -> E:
         """Keeps a new entry, or changes the one whose ETag ``if_match`` names.
 
         Returns it as it is kept: keys that were left out are made, or stay as they were. Raises
         ServiceRefusal: 400004 for what cannot be, 409201 where the entry exists or a
-        certificate belongs to another, 412 for an ETag of an earlier state.
+        certificate belongs to another, 412201 for an ETag of an earlier state, or for an entry
+        that ``if_none_match`` names (RFC 9110, section 13.1.2).
         """
-        before, after = self._write(entry, if_match)
+        before, after = self._write(entry, if_match, if_none_match)
         text = f"{self._named(after)} {self._admits(after)}"
         self._record(self.noun, text if before is None else f"{text} from now on", after)
         return after
@@ -211,10 +222,12 @@ class EntryBook(Generic[E]):
             raise self._refusals.refuse("dps", existing.id, error, (check,))
         return self.put(wanted)
 
-    def _write(self, entry: E, if_match: str) -> tuple[E | None, E]:
+    def _write(self, entry: E, if_match: str, if_none_match: str = "") -> tuple[E | None, E]:
         now = self._clock.now()
         with self._refusals.told("dps", entry.id), self._database.quick_write() as connection:
             before = self.read(connection, entry.id)
+            if if_none_match and before is not None:
+                _check_absent(before, if_none_match)
             self._check_precondition(entry, before, if_match)
             check_entry(entry)
             after = completed(entry, before)
@@ -262,8 +275,10 @@ class EntryBook(Generic[E]):
             self.delete(entry.id, entry.etag)
         elif self.find(entry.id) is None:
             raise self._refusals.of(self._missing(entry.id), "dps", entry.id)
+        elif mode == UPDATE_IF_MATCH and not entry.etag:
+            raise self._refusals.of(Denial(codes.STALE_ENTRY, _NOTHING_TO_MATCH), "dps", entry.id)
         else:
-            self.put(entry, entry.etag if mode == UPDATE_IF_MATCH and entry.etag else _ANY)
+            self.put(entry, entry.etag if mode == UPDATE_IF_MATCH else _ANY)
 
     def _switch(self, entry_id: str, status: str) -> E:
         found = self._write(replace(self.get(entry_id), provisioning_status=status), _ANY)[1]
@@ -299,15 +314,24 @@ class EntryBook(Generic[E]):
     def _refuse_request(self, about: str, check: Check) -> ServiceRefusal:
         return self._refusals.refuse("dps", about, codes.BAD_REQUEST, (check,))
 
+    @abstractmethod
     def _admits(self, entry: E) -> str:
         """Whom it lets in, in words: ``takes …``."""
-        raise NotImplementedError
 
     def _named(self, entry: E) -> str:
         return f"{self.noun[0].upper()}{self.noun[1:]} {entry.id!r}"
 
     def _record(self, kind: str, text: str, entry: E) -> None:
         self._events.record("dps", kind, text, name=entry.id)
+
+
+def _check_absent(before: Enrollment | EnrollmentGroup, if_none_match: str) -> None:
+    """Raises Denial where the entry is one that the request wants to be absent."""
+    if etag_matches(if_none_match, before.etag):
+        why = f"there is {before.id!r}; it names {before.proof}"
+        cures = ("leave it as it is", "to change it, send its ETag in If-Match")
+        check = failed(ABSENT, before.id, why, *cures, source=_IF_NONE_MATCH)
+        raise Denial(codes.STALE_ENTRY, check)
 
 
 def _is_the_same(existing: E, wanted: E) -> bool:

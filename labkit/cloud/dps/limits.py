@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from labkit.cloud import codes
 from labkit.cloud.refusals import Denial
@@ -31,7 +32,8 @@ class Limits:
 
     ``throttling``: operations of back ends and registrations, each a minute for the whole
     service. ``polling``: questions of one device in ten seconds. ``quotas``: CA certificates
-    and X.509 or symmetric-key groups. ``message_size``: bytes of a device's payload.
+    and X.509 or symmetric-key groups. ``message_size``: bytes of a device's payload. ``changed``
+    is called whenever one of them was set.
     """
 
     throttling: bool = False
@@ -44,9 +46,20 @@ class Limits:
     ca_certificates: int = 25
     groups: int = 100
     message_bytes: int = 96 * 1024
+    changed: Callable[[], None] | None = field(default=None, repr=False)
     timer: Callable[[], float] = field(default=time.monotonic, repr=False)
     _calls: dict[str, deque[float]] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name in _SETTINGS and self.changed is not None:
+            self.changed()
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """What is switched on, and the numbers: what :class:`Limits` can be made of again."""
+        return {name: getattr(self, name) for name in _SETTINGS}
 
     def on(self) -> None:
         """Switches all of them on."""
@@ -108,3 +121,12 @@ class Limits:
         recent = {what: calls for what, calls in self._calls.items() if calls[-1] > now - 60}
         self._calls.clear()
         self._calls.update(recent)
+
+
+_SETTINGS = frozenset(
+    {
+        *("throttling", "polling", "quotas", "message_size", "message_bytes"),
+        *("operations_a_minute", "registrations_a_minute", "polls_in_ten_seconds"),
+        *("ca_certificates", "groups"),
+    }
+)

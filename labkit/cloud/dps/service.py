@@ -6,9 +6,9 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from labkit import ids
 from labkit.clock import Clock
@@ -27,7 +27,6 @@ from labkit.cloud.dps.certificates import DpsCertificates
 from labkit.cloud.dps.enrollment_groups import EnrollmentGroups
 from labkit.cloud.dps.enrollments import Enrollments
 from labkit.cloud.dps.entries import CUSTOM, Entry
-from labkit.cloud.dps.limits import Limits
 from labkit.cloud.dps.registrations import (
     ASSIGNING,
     DISABLED,
@@ -35,6 +34,7 @@ from labkit.cloud.dps.registrations import (
     Registration,
     Registrations,
 )
+from labkit.cloud.dps.switches import STATUS, Switches
 from labkit.cloud.dps.symmetric_keys import Claim
 from labkit.cloud.dps.trust import Trust
 from labkit.cloud.hub import Hubs
@@ -67,57 +67,35 @@ class Caller:
     token: str = field(default="", repr=False)
 
 
-class ProvisioningService:
+class ProvisioningService(Switches):
     """One Device Provisioning Service.
 
     ``certificates``, ``enrollments``, ``enrollment_groups`` and ``registrations`` are its books,
     ``linked_hubs`` the hubs that it knows; devices come through :meth:`connect`,
-    :meth:`register`, :meth:`operation` and :meth:`lookup`.
-
-    Switches: ``limits``; ``allocation_policy`` for entries that have none of their own;
-    ``assignment_delay`` and ``retry_after``, both in seconds; ``disabled_answer``, which is
-    ``refuse`` (401002) or ``status``, for Azure's documents name both.
+    :meth:`register`, :meth:`operation` and :meth:`lookup`. Its switches are kept in the
+    database. ``hub_address`` is what devices are told in place of their hub's name, where it is
+    not empty: an address, for those who cannot look up the name.
     """
 
     def __init__(
         self, database: Database, clock: Clock, events: Events, refusals: Refusals, hubs: Hubs
     ) -> None:
+        super().__init__(database)
         self._database, self._clock, self._events = database, clock, events
         self._refusals, self._hubs = refusals, hubs
         self.id_scope = setting(database, "id_scope", new_id_scope)
-        self.limits, self._trust = Limits(), Trust(SERVICE, database)
+        self._trust = Trust(SERVICE, database)
         everywhere = (database, clock, events, refusals, self.limits)
         self.certificates = DpsCertificates(SERVICE, *everywhere)
         self.enrollments = Enrollments(*everywhere)
         self.enrollment_groups = EnrollmentGroups(*everywhere, self._trust)
         self.registrations = Registrations(database, events, refusals)
         self.linked_hubs = LinkedHubs(database, events)
-        self._assignments = Assignments(database, clock, self.linked_hubs)
-        self.retry_after = 3
-        self.disabled_answer: Literal["refuse", "status"] = "refuse"
+        self._assignments = Assignments(database, clock, self.linked_hubs, self)
+        self.hub_address = ""
         self.real_time: Callable[[], datetime] = machine_time
         self._under_way: set[str] = set()
         self._lock = threading.Lock()
-
-    # ---- switches
-
-    @property
-    def allocation_policy(self) -> str:
-        """For entries without one of their own: ``hashed``, ``geoLatency`` or ``static``."""
-        return self._assignments.policy
-
-    @allocation_policy.setter
-    def allocation_policy(self, policy: str) -> None:
-        self._assignments.policy = policy
-
-    @property
-    def assignment_delay(self) -> float:
-        """Seconds of the lab's time for which an assignment is told to be under way."""
-        return self._assignments.delay
-
-    @assignment_delay.setter
-    def assignment_delay(self, seconds: float) -> None:
-        self._assignments.delay = seconds
 
     @property
     def webhook(self) -> Webhook:
@@ -168,7 +146,7 @@ class ProvisioningService:
         ``payload`` is for a custom allocation's webhook, for whose answer this waits. ``force``
         chooses the hub anew whatever the reprovision policy says. Raises ServiceRefusal.
         """
-        with self._told(caller):
+        with self.told(caller):
             self.limits.count_registration()
             if payload is not None:
                 size = len(json.dumps(payload, separators=(",", ":")).encode())
@@ -180,7 +158,7 @@ class ProvisioningService:
                 "name one registration ID",
             )
         situation = self._situation(caller)
-        attested = self._admit(caller, situation, disabled_too=self.disabled_answer == "status")
+        attested = self._admit(caller, situation, disabled_too=self.disabled_answer == STATUS)
         if attested.refusal is not None:
             return self._say_disabled(caller, attested, situation)
         return self._assign(caller, attested, situation, payload, force=force)
@@ -190,7 +168,7 @@ class ProvisioningService:
 
         Who asks is judged as at the registration: to know an operation's ID proves nothing.
         """
-        with self._told(caller):
+        with self.told(caller):
             self.limits.count_poll(ids.key(caller.registration_id))
         situation = self._situation(caller)
         attested, found = self._admit(caller, situation), situation.known
@@ -217,7 +195,13 @@ class ProvisioningService:
             why, cure = "it has never registered", "register first"
             check = failed(_RECORD, caller.registration_id, why, cure)
             raise self._refuse(caller, codes.NO_SUCH_REGISTRATION, check)
-        return found
+        return self._as_told(found)
+
+    @contextmanager
+    def told(self, caller: Caller) -> Iterator[None]:
+        """Raises a Denial from within as the refusal of this device."""
+        with self._refusals.told(SERVICE, caller.registration_id):
+            yield
 
     def refuse_request(self, caller: Caller, why: str, cure: str) -> ServiceRefusal:
         """The answer to a device's request that could not be understood."""
@@ -318,7 +302,13 @@ class ProvisioningService:
         delayed = record.due is not None and record.waits(self._clock.now())
         if record.status == ASSIGNING or delayed:
             return Operation(record.operation_id, ASSIGNING, None, self.retry_after)
-        return Operation(record.operation_id, record.status, record)
+        return Operation(record.operation_id, record.status, self._as_told(record))
+
+    def _as_told(self, record: Registration) -> Registration:
+        """The record as its device is told of it."""
+        if not (self.hub_address and record.assigned_hub):
+            return record
+        return replace(record, assigned_hub=self.hub_address)
 
     def _say_assigned(self, caller: Caller, record: Registration) -> None:
         device, through = caller.registration_id, f"enrollment group {record.group_id!r}"
@@ -361,11 +351,6 @@ class ProvisioningService:
         with self._database.quick_write() as connection:
             presentations.keep(connection, SERVICE, device, now, caller.presented, accepted=False)
         return self._refuse(caller, attested.refusal or codes.UNAUTHORIZED, *attested.checks)
-
-    @contextmanager
-    def _told(self, caller: Caller) -> Iterator[None]:
-        with self._refusals.told(SERVICE, caller.registration_id):
-            yield
 
     def _refuse(self, caller: Caller, error: AzureError, *checks: Check) -> ServiceRefusal:
         return self._refusals.refuse(

@@ -29,12 +29,14 @@ _SOURCE = "Azure documentation, IoT Hub: authenticate identities with X.509 cert
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who wants to connect: the IDs that it claims, what it showed in TLS, and its SAS token."""
+    """Who wants to connect: the IDs that it claims, what it showed in TLS, and its SAS token.
+    ``dialled`` is what it calls the hub: its host name, or an address."""
 
     device_id: str
     client_id: str
     presented: Presented
     token: str = field(default="", repr=False)
+    dialled: str = ""
 
 
 def authenticate(
@@ -70,7 +72,8 @@ def _of_key(
     assert identity is not None, "asked only after the identity was found"
     yield _enabled(identity)
     keys = tuple(key for key in (identity.primary_key, identity.secondary_key) if key)
-    yield sas.check(visitor.token, f"{host_name}/devices/{about}", keys, real_now)
+    resource = f"{visitor.dialled or host_name}/devices/{about}"
+    yield sas.check(visitor.token, resource, keys, real_now)
 
 
 def _sent_token(visitor: Visitor) -> Check:

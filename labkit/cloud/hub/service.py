@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from typing import Any
 
 from sqlalchemy import func, select
@@ -23,16 +24,20 @@ from labkit.events import Events
 from labkit.trace import Check, failed, first_failure
 
 DOMAIN = "azure-devices.net"
+RESERVED = frozenset({"dps", "hub", "mqtt", "https", "tls"})
+"""Under these names the books and the event log keep what is not a single hub's."""
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{1,48}[A-Za-z0-9])")
 
 
 class Hub:
-    """One IoT hub. ``host_name`` is its public name, ``name`` the first label of that."""
+    """One IoT hub. ``host_name`` is its public name, ``name`` the first label of that;
+    ``dialled`` is what a client calls it, which may be an address."""
 
     def __init__(
         self, name: str, database: Database, clock: Clock, events: Events, refusals: Refusals
     ) -> None:
         self.name, self.host_name = name, f"{name}.{DOMAIN}"
+        self.dialled = self.host_name
         self._database, self._clock = database, clock
         self._events, self._refusals = events, refusals
         self.certificates = CaCertificates(name, database, clock, events, refusals)
@@ -47,7 +52,7 @@ class Hub:
         """Authenticates a device that wants to connect, by its certificate or by a SAS ``token``
         that its key signed. Raises ServiceRefusal (CONNACK 5)."""
         now, identity = self._clock.now(), self._identity(device_id)
-        visitor = Visitor(device_id, client_id, presented, token)
+        visitor = Visitor(device_id, client_id, presented, token, self.dialled)
         checks = authenticate(self.host_name, visitor, identity, now, self.real_time())
         accepted = first_failure(checks) is None
         with self._database.quick_write() as connection:
@@ -152,6 +157,14 @@ class Hub:
             return session.get(DeviceIdentity, (self.name, device_id))
 
 
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
 def hub_label(name: str) -> str:
     """The first label of a hub's name, in lower case. Raises LabError for an impossible name."""
     label = name.removesuffix(f".{DOMAIN}").lower() if isinstance(name, str) else ""
@@ -159,6 +172,13 @@ def hub_label(name: str) -> str:
         raise LabError(
             f"{name!r} cannot be the name of a hub",
             expected="3 to 50 letters, digits and dashes, no dash at the ends",
+        )
+    if label in RESERVED:
+        raise LabError(
+            f"{name!r} cannot be the name of a hub",
+            expected="a name that the lab does not use for its services itself",
+            found=f"the lab's own are: {', '.join(sorted(RESERVED))}",
+            cure=f"choose another name, such as {label}-hub",
         )
     return label
 
@@ -188,13 +208,14 @@ class Hubs:
         return self._hub(label)
 
     def named_by(self, name: str, device_id: str, presented: Presented) -> Hub:
-        """The hub that a device's user name names. Raises ServiceRefusal for an unknown one, and
-        before anything else for what can be no device's ID."""
+        """The hub that a device's user name names, or by whose address it asks. Raises
+        ServiceRefusal for an unknown one, and before anything else for what can be no device's
+        ID."""
         if not limits.is_device_id(device_id):
             why, cure = f"it is {device_id!r}", f"choose {limits.DEVICE_ID_RULE}"
             raise self._refuse(device_id, failed(limits.DEVICE_ID, device_id, why, cure), presented)
         try:
-            return self.get(name)
+            return self._at(name, device_id) if _is_address(name) else self.get(name)
         except NotFound as error:
             check = failed(
                 "the hub that the user name names exists",
@@ -203,6 +224,19 @@ class Hubs:
                 "connect to the hub that DPS assigned",
             )
             raise self._refuse(device_id, check, presented) from error
+
+    def _at(self, address: str, device_id: str) -> Hub:
+        """All hubs are at one address: a device that dials it means the one that knows it.
+        Raises NotFound."""
+        knowing = select(DeviceIdentity.hub).where(DeviceIdentity.device_id == device_id)
+        with self._database.read() as session:
+            found = list(session.scalars(knowing))
+        if len(found) != 1:
+            those = ", ".join(found) or "none"
+            raise NotFound(f"No hub is meant by {address}", found=f"hubs that know it: {those}")
+        hub = self._hub(found[0])
+        hub.dialled = address
+        return hub
 
     def __iter__(self) -> Iterator[Hub]:
         return (self._hub(name) for name in self._names())

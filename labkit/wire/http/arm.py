@@ -192,7 +192,8 @@ def _get_certificate(resource: _Resource, _: Request, parts: dict[str, str]) -> 
 def _put_certificate(resource: _Resource, request: Request, parts: dict[str, str]) -> Response:
     said = Fields.of(request.body).object("properties") or Fields({})
     certificate, name = said.text("certificate"), parts["certificate"]
-    ca = resource.certificates.upload(name, certificate, **_etag(request))
+    verified = said.flag("isVerified", False)
+    ca = resource.certificates.upload(name, certificate, **_etag(request), verified=verified)
     return json_response(200, _certificate_json(resource, ca))
 
 

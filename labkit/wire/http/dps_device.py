@@ -15,7 +15,8 @@ from labkit.cloud.dps.registrations import ASSIGNING, Operation
 from labkit.cloud.dps.service import Caller, ProvisioningService
 from labkit.wire import azure_json, provisioning
 from labkit.wire.http.dps_errors import RETRY_AFTER, answering
-from labkit.wire.http.messages import Request, Response, Router, json_response
+from labkit.wire.http.fields import check_is_json
+from labkit.wire.http.messages import Handler, Request, Response, Router, json_response
 
 _DEVICE = "/{scope}/registrations/{id}"
 _VERSION = "2021-06-01"
@@ -23,6 +24,14 @@ _VERSION = "2021-06-01"
 
 def add_routes(router: Router, dps: ProvisioningService) -> None:
     """Serves devices of this DPS."""
+
+    def read(handler: Handler) -> Handler:
+        def answer(request: Request, parts: dict[str, str]) -> Response:
+            with dps.told(_caller(request, parts)):
+                check_is_json(request)
+            return handler(request, parts)
+
+        return answering(answer)
 
     def register(request: Request, parts: dict[str, str]) -> Response:
         force = provisioning.is_yes(request.query.get("forceRegistration", ""))
@@ -42,9 +51,9 @@ def add_routes(router: Router, dps: ProvisioningService) -> None:
             raise dps.refuse_request(caller, why, 'send {"registrationId": "…"}')
         return json_response(200, azure_json.device_state(dps.lookup(caller)))
 
-    router.add("PUT", f"{_DEVICE}/register", answering(register))
-    router.add("GET", f"{_DEVICE}/operations/{{operation}}", answering(status))
-    router.add("POST", _DEVICE, answering(look_up))
+    router.add("PUT", f"{_DEVICE}/register", read(register))
+    router.add("GET", f"{_DEVICE}/operations/{{operation}}", read(status))
+    router.add("POST", _DEVICE, read(look_up))
 
 
 def _caller(request: Request, parts: dict[str, str]) -> Caller:

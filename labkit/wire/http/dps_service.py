@@ -31,7 +31,7 @@ from labkit.wire.endpoints import SERVICE_ENDPOINT
 from labkit.wire.host_names import without_port
 from labkit.wire.http import entry_json
 from labkit.wire.http.dps_errors import answering
-from labkit.wire.http.fields import Fields, wrong
+from labkit.wire.http.fields import Fields, check_is_json, wrong
 from labkit.wire.http.messages import Handler, Request, Response, Router, json_response
 
 CONTINUATION, ITEM_COUNT, ITEM_TYPE = "x-ms-continuation", "x-ms-max-item-count", "x-ms-item-type"
@@ -116,6 +116,7 @@ class _Api:
             self._admit(request, right)
             with self._cloud.refusals.told(_DPS, parts.get("id", "")):
                 self._dps.limits.count_operation()
+                check_is_json(request)
                 return handler(request, parts)
 
         self._router.add(method, path, answering(guarded))
@@ -135,7 +136,8 @@ class _Api:
 
     def _put(self, of: _Collection[E], request: Request, parts: dict[str, str]) -> Response:
         entry = of.parse(Fields.of(request.body), parts["id"])
-        kept = of.book.put(entry, _if_match(request))
+        unwanted = request.headers.get("if-none-match", "")
+        kept = of.book.put(entry, _if_match(request), if_none_match=unwanted)
         return json_response(200, entry_json.entry_json(kept, secrets=True))
 
     def _delete(self, book: Any, request: Request, parts: dict[str, str]) -> Response:

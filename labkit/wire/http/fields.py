@@ -9,8 +9,10 @@ from labkit.cloud import codes
 from labkit.cloud.refusals import Denial
 from labkit.trace import failed
 from labkit.wire import azure_json
+from labkit.wire.http.messages import Request
 
 FIELD = "the field can be read"
+MEDIA_TYPE = "the body is of a type that the service reads"
 T = TypeVar("T")
 
 
@@ -80,6 +82,18 @@ class Fields:
         if not isinstance(found, kind):
             raise wrong(self.path(name), _seen(found), wanted)
         return found
+
+
+def check_is_json(request: Request) -> None:
+    """Raises Denial (415) for a body that says to be something else; one that says nothing is
+    read as JSON. A GET's body is not looked at: Node sends one."""
+    said = request.headers.get("content-type", "")
+    kind = said.partition(";")[0].strip().lower()
+    if not (request.body and kind) or request.method in ("GET", "HEAD"):
+        return
+    if kind not in ("application/json", "text/json") and not kind.endswith("+json"):
+        cure = "send Content-Type: application/json"
+        raise Denial(codes.NO_JSON, failed(MEDIA_TYPE, "Content-Type", f"it is {said!r}", cure))
 
 
 def wrong(field: str, why: str, wanted: str) -> Denial:
