@@ -12,6 +12,7 @@ from labkit.progress import note
 from labkit.scenarios import (
     acquire,
     first_device,
+    individual_enrollment,
     keys,
     manufacturing_line,
     possession,
@@ -39,6 +40,9 @@ _EXERCISES = {
     "proven-intermediate": _Exercise(possession.STORY, possession.proven_intermediate),
     "own-line": _Exercise(supply_chain.STORY, supply_chain.own_line),
     "smallest-buffer": _Exercise(manufacturing_line.STORY, manufacturing_line.smallest_buffer),
+    "two-certificates": _Exercise(
+        individual_enrollment.STORY, individual_enrollment.two_certificates
+    ),
 }
 
 
@@ -51,6 +55,7 @@ _STORIES = {
         possession.STORY,
         supply_chain.STORY,
         manufacturing_line.STORY,
+        individual_enrollment.STORY,
     )
 }
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from labkit.scenarios import acquire, keys, manufacturing_line, possession, supply_chain
+from labkit.scenarios import (
+    acquire,
+    individual_enrollment,
+    keys,
+    manufacturing_line,
+    possession,
+    supply_chain,
+)
 from labkit.ui.performance import Frame, Performance
 from labkit.ui.scenario import Scenario
 
@@ -21,6 +28,7 @@ REFUSED = {
         8: "not the one that was handed out last",
     },
     "supply-chain": {6: "401"},
+    "individual-enrollment": dict.fromkeys((2, 7, 9, 11, 13), "401"),
     "manufacturing-line": {7: "cannot sign: it is not valid now"},
 }
 """The steps that fail, and why; every other succeeds."""
@@ -30,6 +38,7 @@ STORIES = [
     possession.STORY,
     supply_chain.STORY,
     manufacturing_line.STORY,
+    individual_enrollment.STORY,
 ]
 
 
