@@ -23,6 +23,7 @@ from labkit.scenarios.individual_enrollment import (
 )
 from labkit.ui.check import Report
 from labkit.ui.performance import Frame, Performance
+from labkit.ui.scene import scene_of
 
 REFUSED = {
     2: ("CA certificate not found.", "it signed itself", "create an individual enrollment"),
@@ -73,6 +74,15 @@ def test_the_picture_marks_what_is_wrong_and_where_it_ends(play: Performance) ->
         assert frame.graph.nodes[node]["state"] == state, step
         assert "stops here" in frame.picture.svg, step
         assert play.frames[step].picture.title.endswith("is refused")
+
+
+def test_the_player_puts_its_mark_on_the_same_thing(play: Performance) -> None:
+    """An entry and its device have one name: of a disabled entry the entry is marked."""
+    at = play.position
+    for step, (node, _) in MARKED.items():
+        play.go_to(step)
+        assert scene_of(play, 1)["failed"] == node, step
+    play.go_to(at)
 
 
 def test_nothing_is_marked_where_all_is_well(play: Performance) -> None:
