@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from labkit.cloud.codes import POSSESSION_FAILED, STALE_ETAG
+from labkit.cloud.codes import POSSESSION_FAILED, STALE_ENTRY, STALE_ETAG
 from labkit.cloud.dps.attestation import POSSESSION
 from labkit.cloud.hub.authentication import CERTIFICATE
 from labkit.cloud.refusals import Refusal
@@ -109,13 +109,14 @@ class Explanation:
 
     @property
     def _is_stale(self) -> bool:
-        return self.refusal.code == STALE_ETAG.code
+        return self.refusal.code in (STALE_ETAG.code, str(STALE_ENTRY.code))
 
     def _who(self) -> str:
         if self._is_proof:
             return f"The proof for the CA certificate {self.refusal.device!r}"
         if self._is_stale:
-            return f"A change of the CA certificate {self.refusal.device!r}"
+            kind = "CA certificate" if self.refusal.code == STALE_ETAG.code else "record"
+            return f"A change of the {kind} {self.refusal.device!r}"
         if self.in_tls:
             return "A connection"
         service = {"dps": "DPS", "hub": "IoT Hub"}.get(self.refusal.service, "the service")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from labkit.device import Device, Impostor, Network
     from labkit.explanation import Explanation
     from labkit.graph import Picture
-    from labkit.hsm import TokenKey
+    from labkit.hsm import Algorithm, TokenKey
     from labkit.rooms import Rooms
     from labkit.supplychain import Custodian, SupplyChain
     from labkit.supplychain.accountability import Accountability
@@ -148,6 +148,25 @@ class Lab:
         Raises NotFound.
         """
         return self._supply_chain.issued_chain(device)
+
+    def self_signed_device(self, name: str, *, algorithm: Algorithm | str = "P-256") -> Device:
+        """A device that signs its own certificate, with the key in its own token: made when first
+        named. No CA vouches for it. ``algorithm`` is P-256, P-384, RSA-2048 or RSA-3072.
+
+        Raises Conflict where there is a device of this name that is not just so.
+        """
+        from labkit.hsm import Algorithm
+        from labkit.supplychain import self_signed
+
+        return self_signed.device(self._supply_chain, name, Algorithm.named(algorithm))
+
+    def spare_certificate(self, device: Device | str) -> Certificate:
+        """A second certificate for the key of a device that signs its own: made when first asked
+        for, and not installed. Raises NotFound, and LabError for a device that a CA has signed."""
+        from labkit.supplychain import self_signed
+
+        name = device if isinstance(device, str) else device.name
+        return self_signed.spare(self._supply_chain, name)
 
     def impersonate(
         self, device: str, by: Custodian[Device] | str, *, key: TokenKey | None = None

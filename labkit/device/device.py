@@ -136,13 +136,18 @@ class Device:
         kept = self._flash.state.get("assignment")
         return Assignment(**kept) if kept else None
 
-    def provision(self) -> Assignment:
-        """Registers with DPS and remembers the hub. Raises ProvisioningFailed."""
+    def provision(self, *, registration_id: str = "") -> Assignment:
+        """Registers with DPS and remembers the hub. Raises ProvisioningFailed.
+
+        ``registration_id`` is what its firmware is configured with: its name, unless given.
+        """
         from labkit.device import sdk  # the SDK is slow to import, and a lab opens without it
 
         network = self.network
-        self._record("provision", f"asks DPS to provision it, sending {chain.names(self.chain)}")
-        result = sdk.register(network, self.name, self._identity(sdk))
+        asked = f" as {registration_id}" if registration_id else ""
+        sent = chain.names(self.chain)
+        self._record("provision", f"asks DPS to provision it{asked}, sending {sent}")
+        result = sdk.register(network, registration_id or self.name, self._identity(sdk))
         state = result.registration_state
         assigned = Assignment(state.assigned_hub, state.device_id, result.status, state.sub_status)
         self._flash.remember({**self._flash.state, "assignment": asdict(assigned)})

@@ -86,12 +86,19 @@ class Router:
     ) -> tuple[Link, ...]:
         """Every link, in the order in which they are drawn."""
         groups = self._grouped()
+        if self._presented.stopped:
+            self._keep_clear(self._rects[ENVELOPE])
         found = [self._joint(joint, groups) for joint in joints]
         for pair, via in passages.items():
             found += self._through(groups.pop(pair, []), *pair, via)
         for (source, target), edges in groups.items():
             found.append(self._plain(edges, source, target))
         return tuple(found)
+
+    def _keep_clear(self, envelope: Rect) -> None:
+        """No link and no word where the connection ends that goes no further."""
+        self._ends[1] += [envelope.mid, envelope.mid - PORT_GAP // 2]  # its word is above it
+        self._spoken[1].append(Word("", envelope.right + STOP, envelope.mid + 2, "middle"))
 
     def _grouped(self) -> Groups:
         groups: Groups = {}

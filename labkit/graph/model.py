@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
-from labkit.cloud.dps.entries import Attestation, X509Attestation
+from labkit import ids
+from labkit.cloud.dps import attestation
+from labkit.cloud.dps.entries import Attestation, Enrollment, X509Attestation
 from labkit.graph.kinds import add_edge, add_node, new_graph
 from labkit.graph.removed import removed
 from labkit.graph.states import StateKey
@@ -33,6 +35,8 @@ _FAULTS: Final[Mapping[str, StateKey]] = {
     verdict.ISSUER: "untrusted issuer",
     verdict.SIGNATURE: "tampered",
     verdict.ANCHOR: "untrusted issuer",
+    attestation.OWN_ENTRY: "not named",
+    attestation.REGISTRATION_ID: "other name",
 }
 
 
@@ -47,8 +51,18 @@ class _Board:
     def __init__(self, lab: Lab) -> None:
         self._lab, self._now = lab, lab.clock.now()
         self._verified = lab.dps.certificates.verified()
-        self._visits = {visit.device: visit for visit in lab.cloud.visits("dps")}
-        self._last = next(iter(self._visits.values()), None)
+        visits = lab.cloud.visits("dps")
+        self._last = next(iter(visits), None)
+        self._visitors = self._known_visitors()
+        self._visits: dict[str, Presentation] = {}
+        for visit in visits:  # the newest first
+            self._visits.setdefault(self._visitor(visit), visit)
+        self._registered = {
+            (record.assigned_hub, record.device_id): self._visitors.get(
+                ids.key(record.registration_id), ""
+            )
+            for record in lab.dps.registrations
+        }
         self._ended = self._ended_in_tls()
         if self._ended is not None:
             self._last = None  # what came before it is not what the picture is about
@@ -62,7 +76,7 @@ class _Board:
             for ca in self._authorities
         }
         self._faults = dict(self._faulty())
-        connection = f"device {self._last.device}" if self._last else ""
+        connection = f"device {self._visitor(self._last)}" if self._last else ""
         self.graph = new_graph(*self._headline(), connection=connection)
         self._draw_authorities()
         self._draw_devices()
@@ -71,10 +85,23 @@ class _Board:
         self._draw_hubs()
         self._draw_removed()
 
+    def _known_visitors(self) -> dict[str, str]:
+        """The devices of the lab, by what a service may know them by: the registration ID, or the
+        certificate."""
+        devices = self._lab.devices
+        by_certificate = {chain.thumbprint(device.certificate): device.name for device in devices}
+        return by_certificate | {ids.key(device.name): device.name for device in devices}
+
+    def _visitor(self, visit: Presentation) -> str:
+        """Who it was: a device may ask under another name than its own."""
+        sent = chain.thumbprint(visit.chain[0]) if visit.chain else ""
+        known = self._visitors
+        return known.get(ids.key(visit.device)) or known.get(sent, visit.device)
+
     def _headline(self) -> tuple[str, str]:
-        if not self._lab.custodians:
+        if not self._lab.custodians and not self._lab.devices:
             return "An empty lab", "Nothing has been made yet."
-        if not self._authorities:
+        if not self._authorities and not self._lab.devices:
             return "No certificate yet", "There are tokens, and nobody has signed anything."
         if self._ended is not None:
             return "A connection ended in TLS", _end(self._ended)
@@ -194,17 +221,33 @@ class _Board:
             for named in self._named(group.attestation):
                 add_edge(self.graph, f"group {group.id}", named, kind="names")
         for enrollment in self._lab.dps.enrollments:
-            name = f"enrollment {enrollment.id}"
-            add_node(
-                self.graph,
-                name,
-                kind="enrollment",
-                label=enrollment.id,
-                detail="individual enrollment",
-                state="enabled" if enrollment.enabled else "disabled",
-            )
-            if f"device {enrollment.id}" in self.graph:
-                add_edge(self.graph, name, f"device {enrollment.id}", kind="names", label="admits")
+            self._draw_enrollment(enrollment)
+
+    def _draw_enrollment(self, entry: Enrollment) -> None:
+        """The entry, the device that it is for, and what it names in place of that device's
+        certificate."""
+        name, device = f"enrollment {entry.id}", self._visitors.get(ids.key(entry.id), "")
+        add_node(
+            self.graph,
+            name,
+            kind="enrollment",
+            label=entry.id,
+            detail=_proof(entry, self._visits.get(device)),
+            state="enabled" if entry.enabled else "disabled",
+        )
+        for named in self._named(entry.attestation):
+            add_edge(self.graph, name, named, kind="names", label="names")
+        if device:
+            self._link_entry(entry, name, device)
+
+    def _link_entry(self, entry: Enrollment, name: str, device: str) -> None:
+        """Whether the entry admits its device: a disabled one keeps it out, and one that names
+        another certificate does not know it."""
+        named, sent = _certificates(entry), self._lab.device(device).certificate
+        label = "admits" if not named or sent in named else "not named"
+        label = label if entry.enabled else "keeps out"
+        broken = label != "admits"
+        add_edge(self.graph, name, f"device {device}", kind="names", label=label, broken=broken)
 
     def _draw_hubs(self) -> None:
         for hub in self._lab.cloud.hubs:
@@ -231,7 +274,7 @@ class _Board:
                     state="enabled" if identity.enabled else "disabled",
                 )
                 add_edge(self.graph, name, known, kind="knows")
-                self._provisioned(identity.device_id, known)
+                self._provisioned(hub.host_name, identity.device_id, known)
 
     def _draw_removed(self) -> None:
         """What is no longer there, in its lane: a deletion must not go unseen."""
@@ -246,9 +289,11 @@ class _Board:
                     state="removed",
                 )
 
-    def _provisioned(self, device_id: str, identity: str) -> None:
-        """The way from the device to its identity, unless the device was refused since."""
-        visit, device = self._visits.get(device_id), f"device {device_id}"
+    def _provisioned(self, hub: str, device_id: str, identity: str) -> None:
+        """The way from the device to its identity, which may have another name, unless the device
+        was refused since."""
+        name = self._registered.get((hub, device_id)) or device_id
+        visit, device = self._visits.get(name), f"device {name}"
         if device in self.graph and (visit is None or visit.accepted):
             add_edge(self.graph, device, identity, kind="provisioned")
 
@@ -258,7 +303,9 @@ class _Board:
             return
         broken = bool(self._sent(certificate)) and self._sent(issuer) is False
         broken = broken and issuer not in self._verified and not self._last_was_accepted()
-        add_edge(self.graph, known, below, kind="signed", broken=broken)
+        # A root need not be sent: what is missing is that DPS knows it.
+        label = "unknown" if broken and chain.is_self_signed(issuer) else ""
+        add_edge(self.graph, known, below, kind="signed", broken=broken, label=label)
 
     def _issuer(self, certificate: x509.Certificate) -> x509.Certificate | None:
         named = self._by_name.get(certificate.issuer, [])
@@ -282,7 +329,7 @@ class _Board:
         if (ailing := self._ailing(certificate)) is not None:
             return ailing
         left_out = self._sent(certificate) is False and not self._last_was_accepted()
-        if left_out and certificate not in self._verified:
+        if left_out and certificate not in self._verified and not chain.is_self_signed(certificate):
             return "not sent"
         way_up = chain.climb(certificate, self._certificates)
         return "trusted" if any(ca in self._verified for ca in way_up) else "unknown"
@@ -291,7 +338,9 @@ class _Board:
         if (ailing := self._ailing(certificate)) is not None:
             return ailing
         visit = self._visits.get(name)
-        return "trusted" if visit is not None and visit.accepted else "unknown"
+        if visit is None or not visit.accepted:
+            return "unknown"
+        return "enrolled" if chain.is_self_signed(certificate) else "trusted"
 
     def _ailing(self, certificate: x509.Certificate) -> StateKey | None:
         """What is wrong with a certificate by itself, whoever sends it."""
@@ -308,7 +357,7 @@ class _Board:
         return self._ids.get(chain.thumbprint(certificate))
 
     def _named(self, attestation: Attestation) -> Iterator[str]:
-        """The CAs that a group names, as DPS has them, else as the supply chain has them."""
+        """The CAs that an entry names, as DPS has them, else as the supply chain has them."""
         if not isinstance(attestation, X509Attestation):
             return
         for reference in attestation.references:
@@ -325,6 +374,22 @@ def _end(refusal: Refusal) -> str:
     failure = first_failure(refusal.checks)
     why = f": {failure.why}" if failure else ""
     return f"{refusal.message[:1].upper()}{refusal.message[1:]}{why}. No service ever heard of it."
+
+
+def _certificates(entry: Enrollment) -> tuple[x509.Certificate, ...]:
+    found = entry.attestation
+    return found.certificates if isinstance(found, X509Attestation) else ()
+
+
+def _proof(entry: Enrollment, visit: Presentation | None) -> str:
+    """What the one device has to show; of two certificates, which it has sent last."""
+    named = _certificates(entry)
+    if len(named) < 2:
+        return f"one device · {'1 certificate' if named else 'symmetric key'}"
+    sent = visit.chain[0] if visit and visit.chain else None
+    if sent not in named:
+        return "one device · 2 certificates"
+    return f"sent the {'primary' if sent == named[0] else 'secondary'} of two"
 
 
 def _heard(messages: int) -> str:

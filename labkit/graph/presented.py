@@ -41,12 +41,12 @@ NOT_SENT: Final = Mark("not sent", "quiet")
 class Presented:
     """The marks of a board: ``marks`` by node, ``slips`` of the drawn-out connection, leaf first.
 
-    ``stopped``: something was missing and no link leads on from the device.
+    ``stopped``: it was refused, for no link leads on from the device.
     """
 
     def __init__(self, board: Board, family: Family) -> None:
         self._held = {edge.source for edge in board.linked("uploaded")}
-        self._held |= {edge.target for edge in board.linked("names")}
+        self._held |= {e.target for e in board.linked("names") if _is_group(board, e.source)}
         self._broken = {edge.source for edge in board.linked("signed") if edge.broken}
         path = list(family.path(board.connection)) if board.connection else []
         self.slips = self._slips(path)
@@ -54,7 +54,7 @@ class Presented:
         self.marks.update({slip.node: slip.mark for slip in self.slips})
         self.missing = [slip.node for slip in self.slips if slip.mark is MISSING]
         arrived = {edge.source for edge in board.linked("provisioned")}
-        self.stopped = bool(self.missing) and board.connection not in arrived
+        self.stopped = bool(self.slips) and board.connection not in arrived
 
     def _slips(self, path: list[Node]) -> tuple[Slip, ...]:
         """All that was sent, and what was needed: up to the first CA that DPS holds."""
@@ -84,3 +84,8 @@ class Presented:
         if node.presented is not False or node.id in self._held:
             return False
         return node.state == "not sent" or (node.kind != "root-ca" and node.id in self._broken)
+
+
+def _is_group(board: Board, node: str) -> bool:
+    """An individual enrollment that names a CA does not make DPS trust it."""
+    return board.nodes[node].kind == "enrollment-group"

@@ -15,6 +15,7 @@ from typing import Final, Literal, get_args
 
 StateKey = Literal[
     "trusted",
+    "enrolled",
     "verified",
     "unverified",
     "enabled",
@@ -25,6 +26,8 @@ StateKey = Literal[
     "tampered",
     "unfit",
     "untrusted issuer",
+    "not named",
+    "other name",
     "disabled",
     "removed",
     "unknown",
@@ -78,6 +81,9 @@ _BIN = "M3 4.5h10M6 4.5v-2h4v2M4.4 4.5l.8 9h5.6l.8-9"
 _QUESTION = "M5.4 5.6a2.6 2.6 0 1 1 3.7 2.4c-.8.4-1.1.9-1.1 1.8M8 12.8v.3"
 _LOCK = "M3.5 7h9v7h-9zM5.5 7V4.6a2.5 2.5 0 0 1 5 0V7M8 9.6v1.8"
 _POWER = "M8 1.8v5.4M5 3.6a5.4 5.4 0 1 0 6 0"
+_PAGE = "M3.5 1.8h6l3 3v9.4h-9zM6 7.2l4 4M10 7.2l-4 4"
+_ENTRY = "M3.5 1.8h9v12.4h-9zM5.8 8.2l1.6 1.8 3-3.6"
+_TAG = "M2 8 7 3h7v10H7zM8.6 6.4l3.2 3.2M11.8 6.4 8.6 9.6"
 _BROKEN_LINK = "M1.2 8h3M11.8 8h3M5.8 5.8l4.4 4.4M10.2 5.8l-4.4 4.4"
 
 
@@ -87,6 +93,7 @@ def _states(*states: State) -> Mapping[str, State]:
 
 STATES: Final[Mapping[str, State]] = _states(
     State("trusted", "leads to a verified CA", GREEN, "M3 8.5 6.5 12 13 4.5", ""),
+    State("enrolled", "its own entry names it", GREEN, _ENTRY, "12 2"),
     State(
         "verified", "possession of its key is proven", BLUE, _SHIELD + "M5.3 8l2 2 3.4-4", "24 3"
     ),
@@ -99,6 +106,8 @@ STATES: Final[Mapping[str, State]] = _states(
     State("tampered", "its signature does not match", VERMILLION, _BOLT, "12 4 4 4"),
     State("unfit", "its extensions forbid this use", VERMILLION, _NO_USE, "7 2 2 2"),
     State("untrusted issuer", "its signer is not known", VERMILLION, "M4 4l8 8M12 4l-8 8", "6 6"),
+    State("not named", "its entry names another", VERMILLION, _PAGE, "10 3"),
+    State("other name", "its CN is not the ID it gave", VERMILLION, _TAG, "2 5"),
     State("disabled", "switched off, may come back", GREY, _CIRCLE + "M3.7 3.7l8.6 8.6", "5 3"),
     State("removed", "taken away", GREY, _BIN, "1 4"),
     State("unknown", "not known to the cloud yet", SKY, _QUESTION, "4 2 1 2"),

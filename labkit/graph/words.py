@@ -121,10 +121,16 @@ class _Teller:
         if fold and edge.kind != "provisioned":  # a device is one of them, and not all
             label = f"{len(fold.members)} {_PLURAL[self.board.nodes[edge.target].kind]}"
         said = _VERBS[edge.kind].format(label)
+        if edge.kind == "names" and edge.label:  # an entry for one device
+            return {"not named": "does not name {}"}.get(edge.label, edge.label + " {}").format(
+                label
+            )
         if self.board.nodes[edge.target].kind == "hub":
             said = said.replace("provisioned as", "provisioned to")
-        unseen = edge.broken and not fold
-        return f"{said}, but its own certificate was not sent" if unseen else said
+        if not edge.broken or fold:
+            return said
+        unknown = "is not known to DPS" if edge.label else "was not sent"
+        return f"{said}, but its own certificate {unknown}"
 
 
 def _listed(names: list[str]) -> str:

@@ -105,6 +105,12 @@ class Verdict:
         """The name of the certificate that nobody presented, where that is the fault."""
         return self._explained[1]
 
+    @property
+    def alone(self) -> bool:
+        """Whether the leaf signed itself: no CA has a part in it."""
+        leaf = self._presented[0]
+        return _has_names(leaf) and chain.is_self_signed(leaf) and not chain.is_ca(leaf)
+
     @cached_property
     def _explained(self) -> tuple[tuple[Check, ...], x509.Name | None]:
         if len(self._presented) > LONGEST:

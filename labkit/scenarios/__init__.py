@@ -13,6 +13,7 @@ from labkit.scenarios import (
     acquire,
     first_connection,
     first_device,
+    individual_enrollment,
     keys,
     manufacturing_line,
     possession,
@@ -41,6 +42,9 @@ _EXERCISES = {
     "own-line": _Exercise(supply_chain.STORY, supply_chain.own_line),
     "smallest-buffer": _Exercise(manufacturing_line.STORY, manufacturing_line.smallest_buffer),
     "both-ways": _Exercise(first_connection.STORY, first_connection.both_ways),
+    "two-certificates": _Exercise(
+        individual_enrollment.STORY, individual_enrollment.two_certificates
+    ),
 }
 
 
@@ -54,6 +58,7 @@ _STORIES = {
         supply_chain.STORY,
         manufacturing_line.STORY,
         first_connection.STORY,
+        individual_enrollment.STORY,
     )
 }
 

@@ -51,9 +51,14 @@ class Entry:
     request: x509.CertificateSigningRequest | None
 
     def __str__(self) -> str:
-        if self.kind == ROOT:
+        if self._is_own:
             return f"{self.custodian} signed {self.subject} with its own key"
         return f"{self.custodian} signed {self.subject} with {self.ca}, {self._asked}"
+
+    @property
+    def _is_own(self) -> bool:
+        """Whether it is a root, or a device that signs its own certificate."""
+        return chain.is_self_signed(self.certificate)
 
     @property
     def _asked(self) -> str:
@@ -69,7 +74,7 @@ class Entry:
             "with": self.ca,
             "whom": self.subject,
             "as": self.kind,
-            "why": "its own" if self.kind == ROOT else self._asked,
+            "why": "its own" if self._is_own else self._asked,
         }
 
 

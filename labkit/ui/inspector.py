@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from labkit.cloud.dps.entries import EnrollmentGroup, SymmetricKeyAttestation
+from cryptography import x509
+
+from labkit.cloud.dps.entries import Enrollment, EnrollmentGroup, SymmetricKeyAttestation
+from labkit.cloud.hub.placement import SAS
 from labkit.graph.kinds import KIND_WORDS
 from labkit.graph.removed import Removed, removed
 from labkit.pki import chain
 from labkit.ui.inspection import Inspection, certificate_facts
 
 if TYPE_CHECKING:
-    from cryptography import x509
-
     from labkit.cloud.hub import Hub
+    from labkit.cloud.hub.tables import DeviceIdentity
     from labkit.device import Device
     from labkit.hsm import TokenKey
     from labkit.lab import Lab
@@ -103,6 +105,7 @@ class _Inspector:
                 ("state", "enabled" if entry.enabled else "disabled"),
                 ("admits", f"{entry.id} alone, by {entry.proof}"),
                 ("device ID", entry.device_id or f"{entry.id}, its registration ID"),
+                *_thumbprints(entry),
             )
             found = Inspection(entry.id, "individual enrollment", about, entry.certificate)
             yield f"enrollment {entry.id}", found
@@ -120,8 +123,7 @@ class _Inspector:
             facts = (
                 ("device ID", identity.device_id),
                 ("state", "enabled" if identity.enabled else "disabled"),
-                ("credential", "the SHA-256 thumbprint of the device's certificate"),
-                ("thumbprint", identity.thumbprint),
+                *_credentials(identity),
             )
             name = f"identity {hub.name}/{identity.device_id}"
             yield name, Inspection(identity.device_id, "device identity", facts)
@@ -138,6 +140,27 @@ def _token(custodian: Custodian[Device]) -> Inspection:
         ),
     )
     return Inspection(custodian.name, "token", facts)
+
+
+def _thumbprints(entry: Enrollment) -> Iterator[Fact]:
+    """Two certificates may have the same name: what tells them apart is the thumbprint."""
+    if isinstance(entry.attestation, SymmetricKeyAttestation):
+        return
+    slots = {"primary": entry.attestation.primary, "secondary": entry.attestation.secondary}
+    for role, slot in slots.items():
+        if isinstance(slot, x509.Certificate):
+            yield f"{role} certificate", f"SHA-256 thumbprint {chain.thumbprint(slot)}"
+
+
+def _credentials(identity: DeviceIdentity) -> Iterator[Fact]:
+    """By what the hub knows a device. A symmetric key is not told."""
+    if identity.authentication == SAS:
+        yield "credential", "two symmetric keys, which the hub knows as well as the device"
+        return
+    yield "credential", "the SHA-256 thumbprint of the device's certificate"
+    yield "thumbprint", identity.thumbprint
+    if identity.secondary_thumbprint:
+        yield "or thumbprint", identity.secondary_thumbprint
 
 
 def _admitted(group: EnrollmentGroup) -> str:

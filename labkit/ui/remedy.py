@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptography import x509
 
 from labkit.cloud.dps import attestation
+from labkit.cloud.dps.entries import CLIENT, X509Attestation
 from labkit.device import Device
 from labkit.errors import NotFound
 from labkit.explanation import Explanation
@@ -50,6 +51,10 @@ def _remedies(lab: Lab, explanation: Explanation) -> Iterator[Remedy]:
                 "chain may end there, so what lies above need not be sent."
             )
             yield Remedy(label, story, 1, lambda: _trust(lab, issuer, device))
+    if failure.name == attestation.OWN_ENTRY and lab.dps.enrollments.find(device.name):
+        label = "Put its own certificate into the entry and try again"
+        story = f"The enrollment names the certificate that {device.name} sends."
+        yield Remedy(label, story, 0, lambda: _name_its_own(lab, device))
     if failure.name == attestation.ENABLED:
         label = f"Enable {failure.about} and try again"
         story = "The enrollment admits again."
@@ -89,6 +94,13 @@ def _trust(lab: Lab, issuer: CertificateAuthority[Device], device: Device) -> No
     path = chain.climb(issuer.certificate, lab.dps.certificates.verified())
     if lab.dps.enrollment_groups.deciding(path) is None:
         lab.dps.enrollment_groups.create(name, signing=issuer.certificate)
+    device.provision()
+
+
+def _name_its_own(lab: Lab, device: Device) -> None:
+    entry = lab.dps.enrollments.get(device.name)
+    own = X509Attestation(CLIENT, device.certificate)
+    lab.dps.enrollments.update(replace(entry, attestation=own))
     device.provision()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from labkit.cloud.dps import attestation
 from labkit.events import Event
 from labkit.explanation import Explanation, Row
 from labkit.graph import STATES
@@ -171,7 +172,7 @@ def _row(row: Row, inspections: Mapping[str, Inspection]) -> Json:
         "outcome": str(row.outcome),
         "why": first.why,
         "passed": [f"{check.name}: {check.why}" for check in row.checks if check.passed],
-        "node": _node_of(row.about, inspections),
+        "node": _node_of(first.name, row.about, inspections),
     }
 
 
@@ -179,11 +180,16 @@ def _failed(frame: Frame) -> str:
     """The node of the certificate that the deciding check was asked of; "" where none is shown."""
     told: Explanation | None = frame.explanation
     failure = told.failure if told else None
-    return _node_of(failure.about, frame.inspections) if failure else ""
+    return _node_of(failure.name, failure.about, frame.inspections) if failure else ""
 
 
-def _node_of(about: str, inspections: Mapping[str, Inspection]) -> str:
-    """A check names a certificate by its subject, or a record by its name."""
+def _node_of(check: str, about: str, inspections: Mapping[str, Inspection]) -> str:
+    """A check names a certificate by its subject, or a record by its name: an individual
+    enrollment has that of its device."""
+    if check in (attestation.ENTRY, attestation.ENABLED):
+        for node in (f"enrollment {about}", f"group {about}"):
+            if node in inspections:
+                return node
     for node, found in inspections.items():
         subject = chain.title(found.certificate.subject) if found.certificate else ""
         if about and about in (subject, found.title):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from complaints import refused
-from stories import Story, open_lab, supply_chain
+from stories import Story, failed_check, open_lab, supply_chain
 
 from labkit import Lab
 from labkit.device import Device
@@ -44,6 +44,20 @@ def test_flash_holds_certificates_and_what_dps_said_and_no_key(story: Story) -> 
     assert sorted(p.name for p in folder.iterdir()) == ["chain.pem", "state.json"]
     kept = json.loads((folder / "state.json").read_text())
     assert kept["assignment"]["hub"] == "contoso-hub.azure-devices.net"
+
+
+def test_firmware_may_be_configured_with_another_registration_id(story: Story) -> None:
+    """The ID that it asks with is its firmware's: a wrong one is refused, another spelling not."""
+    with refused(ProvisioningFailed, "did not provision somebody-else"):
+        story.widget.provision(registration_id="somebody-else")
+    assert story.widget.assignment is None
+    assert (
+        failed_check(story.lab, "somebody-else")
+        == "the registration ID is the CN of that certificate"
+    )
+    assert story.widget.provision(registration_id="SMART-X-Widget-001").device_id == (
+        "smart-x-widget-001"
+    )
 
 
 def test_before_provisioning_it_has_no_hub_to_connect_to(lab: Lab) -> None:

@@ -68,6 +68,21 @@ lab.dps.enrollment_groups.create("widgets-of-w", signing=newcomer.certificate)
 second.provision()
 mine = [first, second]""",
     },
+    "08-individual-enrollment": {
+        "exercise-two-certificates": """\
+ninth = lab.self_signed_device("smart-x-prototype-009")
+first, spare = lab.issued_chain(ninth.name)[0], lab.spare_certificate(ninth)
+lab.dps.enrollments.create(
+    ninth.name,
+    certificate=first,
+    secondary=spare,
+    device_id="desk-9",
+    initial_twin=InitialTwin(tags={"room": "attic"}, desired={"interval": 30}),
+)
+ninth.provision()
+ninth.install_chain([spare])
+ninth.connect().send({"temperature": 21.5})""",
+    },
 }
 COUNTED = """\
 # What is signed to prove possession lasts a day, and answers a fresh code: it is signed anew.

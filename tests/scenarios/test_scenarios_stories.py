@@ -11,6 +11,7 @@ import pytest
 from labkit.scenarios import (
     acquire,
     first_connection,
+    individual_enrollment,
     keys,
     manufacturing_line,
     possession,
@@ -28,6 +29,7 @@ REFUSED = {
         8: "not the one that was handed out last",
     },
     "supply-chain": {6: "401"},
+    "individual-enrollment": dict.fromkeys((2, 7, 9, 11, 13), "401"),
     "manufacturing-line": {7: "cannot sign: it is not valid now"},
     "first-connection": {
         3: "401",
@@ -45,6 +47,7 @@ STORIES = [
     supply_chain.STORY,
     manufacturing_line.STORY,
     first_connection.STORY,
+    individual_enrollment.STORY,
 ]
 
 

@@ -21,6 +21,7 @@ from cryptography import x509
 from labkit import ids
 from labkit.cloud import codes
 from labkit.cloud.certificates import CaCertificates
+from labkit.cloud.dps import mismatch
 from labkit.cloud.dps.enrollment_groups import EnrollmentGroups
 from labkit.cloud.dps.entries import (
     Enrollment,
@@ -121,11 +122,10 @@ def _individually(
     at: datetime,
     checks: list[Check],
 ) -> Attested:
-    leaf = presented.chain[0]
     if not entry.enabled:
         why = "there is one of this registration ID: it decides, and no group is asked"
         return _switched_off(checks, entry, why)
-    own = _own_entry(entry, leaf)
+    own = _own_entry(entry, presented.chain)
     checks.append(own)
     if own.failed:
         return _stop(checks, codes.INVALID_CERTIFICATE)
@@ -147,8 +147,9 @@ def _of_another(entry: Enrollment, leaf: x509.Certificate, registration_id: str)
     )
 
 
-def _own_entry(entry: Enrollment, leaf: x509.Certificate) -> Check:
-    about, named = chain.subject(leaf), entry.attestation
+def _own_entry(entry: Enrollment, sent: Sequence[x509.Certificate]) -> Check:
+    leaf, named = sent[0], entry.attestation
+    about = chain.subject(leaf)
     if isinstance(named, SymmetricKeyAttestation):
         return failed(
             OWN_ENTRY,
@@ -161,25 +162,7 @@ def _own_entry(entry: Enrollment, leaf: x509.Certificate) -> Check:
     if leaf in named.certificates:
         role = "primary" if leaf == named.primary else "secondary"
         return passed(OWN_ENTRY, about, f"it is the {role} certificate of {entry.id!r}")
-    return failed(OWN_ENTRY, about, *_another(entry, named, leaf), source=_ATTESTATION)
-
-
-def _another(entry: Enrollment, named: X509Attestation, leaf: x509.Certificate) -> tuple[str, ...]:
-    """Why, and the cures, where the enrollment names another certificate than was sent."""
-    authority = next((c for c in named.certificates if chain.signed_by(leaf, c)), None)
-    if authority is not None:
-        return (
-            f"individual enrollment {entry.id!r} names {chain.subject(authority)}, the CA that "
-            "signed it: an individual enrollment names the device's own certificate",
-            "put the device's own certificate into the individual enrollment",
-            f"delete it, and create an enrollment group for {chain.subject(authority)}",
-        )
-    return (
-        f"individual enrollment {entry.id!r} names {chain.names(named.certificates)} with another "
-        "thumbprint: the device has a new certificate, or is not the device that was meant",
-        "put the device's new certificate into the enrollment, as primary or as secondary",
-        "give the device back the certificate that the enrollment names",
-    )
+    return failed(OWN_ENTRY, about, *mismatch.explained(named, sent), source=_ATTESTATION)
 
 
 def _own_chain(
@@ -200,7 +183,7 @@ def _own_chain(
     found = verdict.judge(sent, [leaf] if alone else verified, at)
     if found.accepted:
         return []
-    checks = [_in_azure_words(check, found, certificates) for check in found.checks]
+    checks = [_in_azure_words(check, found, certificates, entered=True) for check in found.checks]
     if alone:
         checks = [check for check in checks if check.name != verdict.LEAF]
     return checks if first_failure(checks) else []
@@ -292,9 +275,11 @@ def own_certificate(registration_id: str, presented: Presented) -> list[Check]:
 
 
 def _stop(checks: list[Check], refusal: AzureError) -> Attested:
-    """Adds the questions that were never asked, so that the list is whole."""
+    """Adds the questions that were never asked, so that the list is whole. A device with an entry
+    of its own is not looked for in others, and that entry is enabled."""
     asked = {check.name for check in checks}
     rest = [not_reached(name) for name in (REGISTRATION_ID, ENTRY, ENABLED) if name not in asked]
+    rest = [] if OWN_ENTRY in asked else rest
     return Attested((*checks, *rest), refusal)
 
 
@@ -324,23 +309,38 @@ def _registration_id(registration_id: str, leaf: x509.Certificate, about: str) -
     )
 
 
-def _in_azure_words(check: Check, found: verdict.Verdict, certificates: CaCertificates) -> Check:
-    """The verdict knows nothing of Azure; here are the cures that a trainee can carry out."""
+def _in_azure_words(
+    check: Check, found: verdict.Verdict, certificates: CaCertificates, *, entered: bool = False
+) -> Check:
+    """The verdict knows nothing of Azure; here are the cures that a trainee can carry out.
+    ``entered``: an individual enrollment names the device already, and only trust is lacking."""
     if not check.failed:
         return check
     if check.name == verdict.VALIDITY:
         cures = (*check.cures, "move the lab's clock: lab.clock, labkit clock reset")
         return replace(check, cures=cures)
     if check.name == verdict.ISSUER and found.missing is not None:
-        cures = _missing(found.missing, certificates)
+        cures = _missing(found.missing, certificates, entered=entered)
         return replace(check, cures=cures, source=_ATTESTATION)
     if check.name == verdict.ANCHOR:
-        cure = f"upload {check.about} to DPS and prove possession of its key"
-        return replace(check, cures=(cure,), source=_ATTESTATION)
+        return _without_anchor(check, alone=found.alone)
     return check
 
 
-def _missing(name: x509.Name, certificates: CaCertificates) -> tuple[str, ...]:
+def _without_anchor(check: Check, *, alone: bool) -> Check:
+    """The chain ended in a CA that DPS does not trust; or at once, for the device has signed its
+    own certificate: nobody can vouch for that one, so DPS has to be told of it."""
+    if not alone:
+        cure = f"upload {check.about} to DPS and prove possession of its key"
+        return replace(check, cures=(cure,), source=_ATTESTATION)
+    why = "it signed itself, so no CA vouches for it, and no individual enrollment named it"
+    cure = "create an individual enrollment with this very certificate: then it needs no CA"
+    return replace(check, why=why, cures=(cure,), source=_ATTESTATION)
+
+
+def _missing(
+    name: x509.Name, certificates: CaCertificates, *, entered: bool = False
+) -> tuple[str, ...]:
     """Both ways are right (sdk-csharp #1010); the first keeps a single root in DPS."""
     issuer = chain.title(name)
     for entry in certificates:
@@ -351,7 +351,9 @@ def _missing(name: x509.Name, certificates: CaCertificates) -> tuple[str, ...]:
             )
             return (cure,)
     itself = (
-        f"upload {issuer} itself to DPS, prove possession of its key, and let an enrollment "
+        f"upload {issuer} itself to DPS and prove possession of its key: then it need not be sent"
+        if entered
+        else f"upload {issuer} itself to DPS, prove possession of its key, and let an enrollment "
         "group name it: then it need not be sent"
     )
     if not certificates.verified():  # to send more helps only where it leads to a trusted CA

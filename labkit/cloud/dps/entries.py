@@ -155,6 +155,8 @@ class _Entry:
         if isinstance(self.attestation, SymmetricKeyAttestation):
             return "a symmetric key"
         names = [*map(chain.subject, self.attestation.certificates)]
+        if len(names) > len(set(names)):
+            return f"{names[0]}, by one of two certificates"
         return " or ".join((*names, *map(repr, self.attestation.references)))
 
 

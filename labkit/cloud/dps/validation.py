@@ -143,7 +143,8 @@ def _resolved(entry_id: str, slot: Named, kept: tuple[x509.Certificate, ...]) ->
     for certificate in kept:
         if wanted in (chain.thumbprint(certificate), chain.thumbprint_sha1(certificate)):
             return certificate
-    raise _wrong(entry_id, "certificate", "missing", "the certificate, in PEM or base64 of its DER")
+    found = "the thumbprint of a certificate that this entry does not have" if wanted else "missing"
+    raise _wrong(entry_id, "certificate", found, "the certificate, in PEM or base64 of its DER")
 
 
 def refuse_second_use(
