@@ -46,7 +46,7 @@ class Presented:
 
     def __init__(self, board: Board, family: Family) -> None:
         self._held = {edge.source for edge in board.linked("uploaded")}
-        self._held |= {edge.target for edge in board.linked("names")}
+        self._held |= {edge.target for edge in board.linked("names") if not edge.broken}
         self._broken = {edge.source for edge in board.linked("signed") if edge.broken}
         path = list(family.path(board.connection)) if board.connection else []
         self.slips = self._slips(path)

@@ -25,6 +25,7 @@ StateKey = Literal[
     "tampered",
     "untrusted issuer",
     "disabled",
+    "not linked",
     "removed",
     "unknown",
 ]
@@ -76,6 +77,7 @@ _BIN = "M3 4.5h10M6 4.5v-2h4v2M4.4 4.5l.8 9h5.6l.8-9"
 _QUESTION = "M5.4 5.6a2.6 2.6 0 1 1 3.7 2.4c-.8.4-1.1.9-1.1 1.8M8 12.8v.3"
 _LOCK = "M3.5 7h9v7h-9zM5.5 7V4.6a2.5 2.5 0 0 1 5 0V7M8 9.6v1.8"
 _POWER = "M8 1.8v5.4M5 3.6a5.4 5.4 0 1 0 6 0"
+_UNLINKED = "M6 4.6H4.6a3.4 3.4 0 0 0 0 6.8H6M10 4.6h1.4a3.4 3.4 0 0 1 0 6.8H10"
 _BROKEN_LINK = "M1.2 8h3M11.8 8h3M5.8 5.8l4.4 4.4M10.2 5.8l-4.4 4.4"
 
 
@@ -97,6 +99,7 @@ STATES: Final[Mapping[str, State]] = _states(
     State("tampered", "its signature does not match", VERMILLION, _BOLT, "12 4 4 4"),
     State("untrusted issuer", "its signer is not known", VERMILLION, "M4 4l8 8M12 4l-8 8", "6 6"),
     State("disabled", "switched off, may come back", GREY, _CIRCLE + "M3.7 3.7l8.6 8.6", "5 3"),
+    State("not linked", "DPS assigns no device to it", GREY, _UNLINKED, "9 4 1 4"),
     State("removed", "taken away", GREY, _BIN, "1 4"),
     State("unknown", "not known to the cloud yet", SKY, _QUESTION, "4 2 1 2"),
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from labkit.cloud.dps.entries import EnrollmentGroup, SymmetricKeyAttestation
 from labkit.graph.kinds import KIND_WORDS
+from labkit.graph.reissued import Reissued, reissued
 from labkit.graph.removed import Removed, removed
 from labkit.pki import chain
 from labkit.ui.inspection import Inspection, certificate_facts
@@ -34,6 +35,7 @@ def inspect_all(lab: Lab) -> dict[str, Inspection]:
 class _Inspector:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
+        self._records = {record.registration_id: record for record in lab.dps.registrations}
         self._visits = [(s, v) for s in self._services() for v in lab.cloud.visits(s)]
 
     def all(self) -> Iterator[tuple[str, Inspection]]:
@@ -45,6 +47,8 @@ class _Inspector:
                 yield f"ca {custodian.name}/{ca.name}", self._authority(ca)
             if not authorities:
                 yield f"token {custodian.name}", _token(custodian)
+        for again in reissued(self._lab):
+            yield again.node, self._reissued(again)
         for device in self._lab.devices:
             yield f"device {device.name}", self._device(device)
         yield from self._entries()
@@ -64,14 +68,29 @@ class _Inspector:
         )
         return Inspection(ca.name, "CA certificate", facts, ca.certificate)
 
+    def _reissued(self, again: Reissued) -> Inspection:
+        facts = (
+            ("issued again", "the same name as the CA on record, and another certificate"),
+            *certificate_facts(again.certificate),
+            *self._presented(again.certificate),
+        )
+        return Inspection(again.name, "CA certificate, issued again", facts, again.certificate)
+
     def _device(self, device: Device) -> Inspection:
         facts = (
             ("private key", _kept(device.key)),
             ("sends", chain.names(device.chain)),
+            *self._assigned(device),
             *certificate_facts(device.certificate),
             *self._presented(device.certificate),
         )
         return Inspection(device.name, "device", facts, device.certificate)
+
+    def _assigned(self, device: Device) -> Iterator[Fact]:
+        record = self._records.get(device.name)
+        if record is not None and record.assigned_hub:
+            through = record.group_id or "its individual enrollment"
+            yield "assigned to", f"{record.assigned_hub}, through {through}"
 
     def _presented(self, certificate: x509.Certificate) -> Iterator[Fact]:
         for service, visit in self._visits:
@@ -88,12 +107,13 @@ class _Inspector:
             yield f"entry {entry.name}", Inspection(title, kind, facts, entry.certificate)
 
     def _groups(self) -> Iterator[tuple[str, Inspection]]:
-        registrations = list(self._lab.dps.registrations)
+        registrations = self._records.values()
         for group in self._lab.dps.enrollment_groups:
             count = sum(r.group_id == group.id for r in registrations)
             facts = (
                 ("state", "enabled" if group.enabled else "disabled"),
                 ("admits", _admitted(group)),
+                ("chooses the hub by", group.allocation_policy or self._lab.dps.allocation_policy),
                 ("assigned so far", f"{count} devices"),
             )
             title, kind = group.id, "enrollment group"
@@ -110,6 +130,7 @@ class _Inspector:
     def _hub(self, hub: Hub) -> Inspection:
         facts = (
             ("host name", hub.host_name),
+            ("linked to DPS", _linked(hub, self._lab)),
             ("device identities", str(len(hub.devices()))),
             ("messages kept", str(hub.message_count())),
         )
@@ -138,6 +159,13 @@ def _token(custodian: Custodian[Device]) -> Inspection:
         ),
     )
     return Inspection(custodian.name, "token", facts)
+
+
+def _linked(hub: Hub, lab: Lab) -> str:
+    weights = {linked.name: linked.weight for linked in lab.dps.linked_hubs}
+    if hub.name not in weights:
+        return "no: nobody is assigned to it"
+    return f"yes, with weight {weights[hub.name]}"
 
 
 def _admitted(group: EnrollmentGroup) -> str:
