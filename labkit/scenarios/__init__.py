@@ -11,6 +11,7 @@ from labkit.lab import Lab
 from labkit.progress import note
 from labkit.scenarios import (
     acquire,
+    enrollment_groups,
     first_device,
     keys,
     manufacturing_line,
@@ -39,6 +40,7 @@ _EXERCISES = {
     "proven-intermediate": _Exercise(possession.STORY, possession.proven_intermediate),
     "own-line": _Exercise(supply_chain.STORY, supply_chain.own_line),
     "smallest-buffer": _Exercise(manufacturing_line.STORY, manufacturing_line.smallest_buffer),
+    "workshop": _Exercise(enrollment_groups.STORY, enrollment_groups.workshop),
 }
 
 
@@ -51,6 +53,7 @@ _STORIES = {
         possession.STORY,
         supply_chain.STORY,
         manufacturing_line.STORY,
+        enrollment_groups.STORY,
     )
 }
 
@@ -73,7 +76,8 @@ def check(name: str, answer: object) -> Report:
     if name not in _EXERCISES:
         raise NotFound(f"There is no exercise {name!r}", found=", ".join(sorted(_EXERCISES)))
     exercise = _EXERCISES[name]
-    lab = Lab.open(exercise.story.name, clock=exercise.story.clock)
+    story = exercise.story
+    lab = Lab.open(story.name, clock=story.clock, hubs=story.hubs)
     report = Report(name, answer, exercise.cases(lab, answer))
     note(lab.path, "exercise", name, report.done, len(report.cases))
     return report

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from labkit.scenarios import acquire, keys, manufacturing_line, possession, supply_chain
+from labkit.scenarios import (
+    acquire,
+    enrollment_groups,
+    keys,
+    manufacturing_line,
+    possession,
+    supply_chain,
+)
 from labkit.ui.performance import Frame, Performance
 from labkit.ui.scenario import Scenario
 
@@ -22,6 +29,7 @@ REFUSED = {
     },
     "supply-chain": {6: "401"},
     "manufacturing-line": {7: "cannot sign: it is not valid now"},
+    "enrollment-groups": {9: "401", 11: "401"},
 }
 """The steps that fail, and why; every other succeeds."""
 STORIES = [
@@ -30,6 +38,7 @@ STORIES = [
     possession.STORY,
     supply_chain.STORY,
     manufacturing_line.STORY,
+    enrollment_groups.STORY,
 ]
 
 
