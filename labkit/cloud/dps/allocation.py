@@ -1,7 +1,7 @@
 """To which hub? The four allocation policies.
 
 hashed       evenly by the hubs' weights, and stable: a device that has one of the hubs keeps it
-geoLatency   the hub that is nearest, by the latencies that the lab declares
+geoLatency   the hub that is nearest, by the latencies that the lab declares; equals are hashed
 static       the one that the entry names
 custom       the one that a webhook names
 """
@@ -127,11 +127,9 @@ def _score(key: str, hub: LinkedHub) -> float:
 def _nearest(
     request: Request, candidates: Sequence[LinkedHub], latencies: Mapping[str, float]
 ) -> str:
-    """The hub of the least latency; among equals the device stays where it is."""
-    had = request.known.assigned_hub if request.known is not None else ""
-    return min(
-        candidates, key=lambda hub: (latencies[hub.name], hub.host_name != had, hub.name)
-    ).host_name
+    """The hub of the least latency; equals share the devices evenly, by their weights."""
+    least = min(latencies[hub.name] for hub in candidates)
+    return _spread(request, [hub for hub in candidates if latencies[hub.name] == least])
 
 
 def _named(request: Request, candidates: Sequence[LinkedHub]) -> str:
