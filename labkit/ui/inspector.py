@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from labkit.cloud.dps.entries import EnrollmentGroup, SymmetricKeyAttestation
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from labkit.cloud.hub import Hub
+    from labkit.cloud.presentations import Presentation
     from labkit.device import Device
     from labkit.hsm import TokenKey
     from labkit.lab import Lab
     from labkit.supplychain import CertificateAuthority, Custodian
 
 Fact = tuple[str, str]
+
+_MOST_NAMED = 6
 
 
 def inspect_all(lab: Lab) -> dict[str, Inspection]:
@@ -93,10 +96,15 @@ class _Inspector:
             yield "assigned to", f"{record.assigned_hub}, through {through}"
 
     def _presented(self, certificate: x509.Certificate) -> Iterator[Fact]:
-        for service, visit in self._visits:
-            if certificate in visit.chain:
+        """Who sent it where, and with what outcome; of many devices, how many."""
+        for service in self._services():
+            where = "DPS" if service == "dps" else service
+            visits = [v for s, v in self._visits if s == service and certificate in v.chain]
+            if len(visits) > _MOST_NAMED:
+                yield "presented", f"to {where} by {len(visits)} devices: {_outcomes(visits)}"
+                continue
+            for visit in visits:
                 outcome = "accepted" if visit.accepted else "refused"
-                where = "DPS" if service == "dps" else service
                 yield "presented", f"to {where} by {visit.device}, which was {outcome}"
 
     def _entries(self) -> Iterator[tuple[str, Inspection]]:
@@ -146,6 +154,11 @@ class _Inspector:
             )
             name = f"identity {hub.name}/{identity.device_id}"
             yield name, Inspection(identity.device_id, "device identity", facts)
+
+
+def _outcomes(visits: Sequence[Presentation]) -> str:
+    refused = sum(not visit.accepted for visit in visits)
+    return f"{len(visits) - refused} accepted, {refused} refused"
 
 
 def _token(custodian: Custodian[Device]) -> Inspection:

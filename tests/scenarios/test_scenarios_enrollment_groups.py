@@ -116,3 +116,15 @@ def test_every_chip_to_look_at_is_drawn_by_itself(play: Performance) -> None:
 
 def test_the_exercise_s_lab_has_the_story_s_hubs(play: Performance) -> None:
     assert tuple(hub.name for hub in play.lab.cloud.hubs) == HUBS
+
+
+def test_the_inspector_counts_a_fleet_and_does_not_list_it(play: Performance) -> None:
+    found = play.frames[9].inspections["ca Factory-Y/Factory-Y CA"]
+    presented = [value for name, value in found.facts if name == "presented"]
+    assert presented[0] == "to DPS by 100 devices: 99 accepted, 1 refused"
+    assert len(presented) == 2, "and to a hub by widget 100 alone"
+
+
+def test_the_inspector_says_to_which_hub_a_widget_was_assigned(play: Performance) -> None:
+    facts = dict(play.frames[8].inspections[f"device {LAST}"].facts)
+    assert facts["assigned to"] == f"{EUROPE}.azure-devices.net, through technician-z"
