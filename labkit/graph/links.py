@@ -28,6 +28,7 @@ CHANNELS: Final = (-3, 6, 15, 24, 33, 42)  # offsets into a gutter
 STOP: Final = LANE_PAD + GUTTER // 2  # where a connection that goes no further ends
 ENVELOPE: Final = "envelope"
 WORD_W: Final = 78
+_TOUCH: Final = 8
 VERBS: Final[Mapping[str, str]] = {
     "signed": "signed",
     "uploaded": "uploaded",
@@ -275,11 +276,12 @@ def _legible(link: Link, links: Sequence[Link]) -> Link:
 
 
 def _struck(word: Word, line: Sequence[Point]) -> bool:
-    """Whether a level piece of the line lies on the word."""
+    """Whether a level piece of the line lies on the word, and does more than touch its end."""
     wide = width(word.text, SMALL)
     left = word.x - {"start": 0, "middle": wide // 2, "end": wide}[word.anchor]
     level = ((xa, xb) for (xa, ya), (xb, yb) in pairwise(line) if ya == yb and _at(word, ya))
-    return any(min(ends) < left + wide and left < max(ends) for ends in level)
+    overlaps = (min(max(ends), left + wide) - max(min(ends), left) for ends in level)
+    return any(overlap > _TOUCH for overlap in overlaps)
 
 
 def _at(word: Word, y: int) -> bool:

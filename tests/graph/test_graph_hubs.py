@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,13 @@ import pytest
 from labkit import Lab
 from labkit.errors import LabError
 from labkit.graph import Picture, add_edge, add_node, new_graph
+from labkit.graph.family import Family
 from labkit.graph.hub_signs import SIGNS
+from labkit.graph.kinds import read
+from labkit.graph.layout import layout
+from labkit.graph.links import _struck
 from labkit.graph.model import of_lab
+from labkit.graph.presented import Presented
 from labkit.graph.style import DARK
 from labkit.ui.inspector import inspect_all
 from labkit.ui.scene import _node_of
@@ -236,3 +241,23 @@ def test_no_two_signs_share_a_shape_or_a_colour_in_either_theme() -> None:
         assert one.shape != other.shape
         assert one.hue.stroke != other.hue.stroke
         assert DARK[one.hue].stroke != DARK[other.hue].stroke
+
+
+def test_no_word_is_struck_through_by_another_line() -> None:
+    """Two groups that assign to one hub: the second arrow ran through the first one's word."""
+    graph = fleet(3)
+    hubs = [f"hub-{number}" for number in range(3)]
+    add_node(graph, "ca", kind="ca-entry", label="ca", state="verified")
+    add_edge(graph, "root", "ca", kind="uploaded")
+    add_node(graph, "wide", kind="enrollment-group", label="wide", state="enabled")
+    add_edge(graph, "wide", "ca", kind="names")
+    add_node(graph, "narrow", kind="enrollment-group", label="narrow", state="enabled")
+    for group, wanted in (("wide", hubs), ("narrow", hubs[1:2])):
+        for hub in wanted:
+            add_edge(graph, group, hub, kind="assigns")
+    board = read(graph)
+    family = Family(board)
+    links = layout(board, family, Presented(board, family)).links
+    assert sum(bool(link.words) for link in links) >= 2
+    for link, other in permutations(links, 2):
+        assert not any(_struck(word, other.points) for word in link.words)
