@@ -16,7 +16,8 @@ FoldForm = Literal["rows", "tiles", "stack"]
 MOST_CARDS: Final = 3
 MOST_ROWS: Final = 12
 MOST_TILES: Final = {"device": 200, "enrollment": 60, "identity": 60}
-"""Enrollments and identities repeat what the devices show."""
+"""Enrollments and identities repeat what the devices show. Where there are several hubs, the
+devices even show whose they are: then many identities are a stack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Family:
     def __init__(self, board: Board) -> None:
         self.board = board
         self.parent = _parents(board)
+        self._hubs = sum(node.kind == "hub" for node in board.nodes.values())
         self._children: dict[str, list[str]] = {}
         for child, parent in self.parent.items():
             self._children.setdefault(parent, []).append(child)
@@ -71,7 +73,8 @@ class Family:
         units: list[str | Fold] = [child for child in children if not self._is_leaf(child)]
         for kind, most in MOST_TILES.items():
             leaves = [c for c in children if self._is_leaf(c) and self._kind(c) == kind]
-            units += self._folded(parent, kind, leaves, most)
+            repeated = kind == "identity" and self._hubs > 1
+            units += self._folded(parent, kind, leaves, MOST_ROWS if repeated else most)
         return units
 
     def _folded(self, parent: str, kind: str, leaves: list[str], most: int) -> list[str | Fold]:

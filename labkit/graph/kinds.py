@@ -68,6 +68,7 @@ class Node:
     """One certificate, record or device.
 
     ``presented``: sent (True) or not sent (False) in the device's last connection; None before one.
+    ``hub``: the node of the hub that a device is assigned to, "" for none.
     """
 
     id: str
@@ -77,6 +78,7 @@ class Node:
     state: StateKey
     zone: Zone
     presented: bool | None
+    hub: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,7 @@ def _node(name: str, data: Mapping[str, Any]) -> Node:
         state=_known(f"node {name!r}", "state", data.get("state", "unknown"), tuple(STATES)),
         zone=_known(f"node {name!r}", "zone", data.get("zone", ZONE_OF[kind]), get_args(Zone)),
         presented=data.get("presented"),
+        hub=str(data.get("hub", "")),
     )
 
 

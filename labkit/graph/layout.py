@@ -187,10 +187,10 @@ class _Planner:
 
     def _hub(self) -> None:
         floor: dict[str, int] = {}
-        for (_, target), name in self.passages.items():
-            if target:
-                floor.setdefault(target, self.rects[name].mid - self._entry(target, 0))
         roots = self.family.roots("hub")
+        for (_, target), name in self.passages.items():
+            if target and len(roots) == 1:  # several stay put, whoever connects to which
+                floor.setdefault(target, self.rects[name].mid - self._entry(target, 0))
         for edge in self.board.linked("assigns"):
             group = self.boxes.get(edge.source)
             if group and len(roots) == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from labkit.graph.hub_signs import signs as hub_signs
 from labkit.graph.kinds import Board
 from labkit.graph.presented import MISSING, SENT, Presented
 from labkit.graph.states import STATES
@@ -14,12 +15,15 @@ COLUMNS: Final = 3
 COLUMN_W: Final = 304
 
 
+Form = Literal["state", "sent", "missing", "hub"]
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One sign and its meaning; ``x``, ``y`` is the middle of the sign's left edge."""
 
     sign: str
-    form: Literal["state", "sent", "missing"]
+    form: Form
     text: str
     x: int
     y: int
@@ -35,11 +39,9 @@ def legend(board: Board, presented: Presented, x: int, y: int) -> tuple[tuple[En
     return tuple(entries), y + -(-len(signs) // COLUMNS) * LINE_H
 
 
-def _signs(
-    board: Board, presented: Presented
-) -> list[tuple[str, Literal["state", "sent", "missing"], str]]:
+def _signs(board: Board, presented: Presented) -> list[tuple[str, Form, str]]:
     used = {node.state for node in board.nodes.values()}
-    signs: list[tuple[str, Literal["state", "sent", "missing"], str]] = [
+    signs: list[tuple[str, Form, str]] = [
         (key, "state", f"{key}: {state.meaning}") for key, state in STATES.items() if key in used
     ]
     marks = set(presented.marks.values())
@@ -47,4 +49,6 @@ def _signs(
         signs.append(("sent", "sent", "sent: shown when it last connected"))
     if MISSING in marks and "not sent" not in used:
         signs.append(("missing", "missing", f"not sent: {STATES['not sent'].meaning}"))
-    return signs
+    assigned = {node.hub for node in board.nodes.values()}
+    named = [(hub, board.nodes[hub].label) for hub in hub_signs(board) if hub in assigned]
+    return [*signs, *((hub, "hub", f"assigned to {label}") for hub, label in named)]

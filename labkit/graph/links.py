@@ -8,13 +8,14 @@ ever crosses a text.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final, Literal
 
 from labkit.graph.blocks import FOLD_HEAD, Joint, Point, Rect
 from labkit.graph.family import Family
 from labkit.graph.kinds import Board, Edge, EdgeKind
-from labkit.graph.metrics import SMALL, fit
+from labkit.graph.metrics import SMALL, fit, width
 from labkit.graph.presented import SENT, Presented
 
 LinkKind = EdgeKind | Literal["presents", "stopped"]
@@ -27,6 +28,7 @@ CHANNELS: Final = (-3, 6, 15, 24, 33, 42)  # offsets into a gutter
 STOP: Final = LANE_PAD + GUTTER // 2  # where a connection that goes no further ends
 ENVELOPE: Final = "envelope"
 WORD_W: Final = 78
+_TOUCH: Final = 8
 VERBS: Final[Mapping[str, str]] = {
     "signed": "signed",
     "uploaded": "uploaded",
@@ -93,7 +95,7 @@ class Router:
             found += self._through(groups.pop(pair, []), *pair, via)
         for (source, target), edges in groups.items():
             found.append(self._plain(edges, source, target))
-        return tuple(found)
+        return tuple(_legible(link, found) for link in found)
 
     def _keep_clear(self, envelope: Rect) -> None:
         """No link and no word where the connection ends that goes no further."""
@@ -268,6 +270,29 @@ class Router:
         """Whether a word would stand on another one, or say again what is said close by."""
         near = (other for other in self._spoken[gutter] if abs(other.y - word.y) <= 40)
         return any(abs(other.y - word.y) <= 12 or other.text == word.text for other in near)
+
+
+def _legible(link: Link, links: Sequence[Link]) -> Link:
+    """The link without the words that another link would strike through; a broken one keeps its
+    own."""
+    if link.cross is not None or not link.words:
+        return link
+    others = [other.points for other in links if other is not link]
+    words = (word for word in link.words if not any(_struck(word, line) for line in others))
+    return replace(link, words=tuple(words))
+
+
+def _struck(word: Word, line: Sequence[Point]) -> bool:
+    """Whether a level piece of the line lies on the word, and does more than touch its end."""
+    wide = width(word.text, SMALL)
+    left = word.x - {"start": 0, "middle": wide // 2, "end": wide}[word.anchor]
+    level = ((xa, xb) for (xa, ya), (xb, yb) in pairwise(line) if ya == yb and _at(word, ya))
+    overlaps = (min(max(ends), left + wide) - max(min(ends), left) for ends in level)
+    return any(overlap > _TOUCH for overlap in overlaps)
+
+
+def _at(word: Word, y: int) -> bool:
+    return word.y - 9 < y < word.y + 3
 
 
 def _inset(rect: Rect) -> int:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 
 from labkit import ids
-from labkit.cloud.dps import attestation
+from labkit.cloud.dps import allocation, attestation
 from labkit.cloud.dps.entries import Attestation, Enrollment, X509Attestation
+from labkit.graph.hub_lane import draw_hubs
 from labkit.graph.kinds import add_edge, add_node, new_graph
+from labkit.graph.reissued import mark_mismatch, reissued
 from labkit.graph.removed import removed
 from labkit.graph.states import StateKey
 from labkit.pki import chain, checks, verdict
@@ -38,6 +40,8 @@ _FAULTS: Final[Mapping[str, StateKey]] = {
     attestation.OWN_ENTRY: "not named",
     attestation.REGISTRATION_ID: "other name",
 }
+_NO_FAULT_OF_THE_DEVICE: Final = (allocation.HUB, allocation.CANDIDATE, allocation.WEBHOOK)
+"""It was admitted, and there was no hub for it."""
 
 
 def of_lab(lab: Lab) -> DiGraph[str]:
@@ -66,8 +70,11 @@ class _Board:
         self._ended = self._ended_in_tls()
         if self._ended is not None:
             self._last = None  # what came before it is not what the picture is about
+        self._stop = self._failure(self._last) if self._last else None
         self._authorities = [ca for custodian in lab.custodians for ca in custodian.authorities()]
         self._certificates = [ca.certificate for ca in self._authorities]
+        self._again = reissued(lab)
+        self._certificates += [again.certificate for again in self._again]
         self._by_name: dict[x509.Name, list[x509.Certificate]] = {}
         for certificate in self._certificates:
             self._by_name.setdefault(certificate.subject, []).append(certificate)
@@ -75,6 +82,7 @@ class _Board:
             chain.thumbprint(ca.certificate): f"ca {ca.custodian.name}/{ca.name}"
             for ca in self._authorities
         }
+        self._ids |= {chain.thumbprint(again.certificate): again.node for again in self._again}
         self._faults = dict(self._faulty())
         connection = f"device {self._visitor(self._last)}" if self._last else ""
         self.graph = new_graph(*self._headline(), connection=connection)
@@ -84,6 +92,8 @@ class _Board:
         self._draw_dps()
         self._draw_hubs()
         self._draw_removed()
+        if self._last and self._stop and self._stop.name == attestation.ENTRY:
+            mark_mismatch(self.graph, lab, self._stop.about, self._last.chain)
 
     def _known_visitors(self) -> dict[str, str]:
         """The devices of the lab, by what a service may know them by: the registration ID, or the
@@ -127,13 +137,16 @@ class _Board:
         return f"{failure.about}: {failure.why}." if failure else ""
 
     def _failure(self, visit: Presentation) -> Check | None:
+        """The check that a visitor was refused for."""
+        if visit.accepted:
+            return None
         refusal = self._lab.cloud.refusals.last(visit.device, service=visit.service)
         return first_failure(refusal.checks) if refusal else None
 
     def _faulty(self) -> Iterator[tuple[str, StateKey]]:
         """The certificate that the last visitor was refused for, and what is wrong with it."""
         visit = self._last
-        failure = self._failure(visit) if visit and not visit.accepted else None
+        failure = self._stop
         if visit is None or failure is None or failure.name not in _FAULTS:
             return
         for certificate in visit.chain:
@@ -167,9 +180,22 @@ class _Board:
                 state=self._ca_state(ca.certificate),
                 presented=self._sent(ca.certificate),
             )
+        for again in self._again:
+            add_node(
+                self.graph,
+                again.node,
+                kind="intermediate-ca",
+                label=again.name,
+                detail="intermediate CA · issued again",
+                state=self._ca_state(again.certificate),
+                presented=self._sent(again.certificate),
+            )
         for ca in self._authorities:
             if not chain.is_self_signed(ca.certificate):
                 self._link(ca.chain[1], self._id(ca.certificate), ca.certificate)
+        for again in self._again:
+            if (issuer := self._issuer(again.certificate)) is not None:
+                self._link(issuer, again.node, again.certificate)
 
     def _draw_devices(self) -> None:
         for device in self._lab.devices:
@@ -183,7 +209,7 @@ class _Board:
                 state=self._device_state(device.name, certificate),
                 presented=True if device.name in self._visits else None,
             )
-            issuer = self._issuer(certificate)
+            issuer = self._issuer(certificate, device.chain)
             if issuer is not None:
                 self._link(issuer, name, certificate)
 
@@ -250,31 +276,9 @@ class _Board:
         add_edge(self.graph, name, f"device {device}", kind="names", label=label, broken=broken)
 
     def _draw_hubs(self) -> None:
-        for hub in self._lab.cloud.hubs:
-            name = f"hub {hub.name}"
-            add_node(
-                self.graph,
-                name,
-                kind="hub",
-                label=hub.name,
-                detail=hub.host_name,
-                state="enabled",
-            )
-            for group in self._lab.dps.enrollment_groups:
-                add_edge(self.graph, f"group {group.id}", name, kind="assigns")
-            counts = hub.messages_by_device()
-            for identity in hub.devices():
-                known = f"identity {hub.name}/{identity.device_id}"
-                add_node(
-                    self.graph,
-                    known,
-                    kind="identity",
-                    label=identity.device_id,
-                    detail=_heard(counts.get(identity.device_id, 0)),
-                    state="enabled" if identity.enabled else "disabled",
-                )
-                add_edge(self.graph, name, known, kind="knows")
-                self._provisioned(hub.host_name, identity.device_id, known)
+        away = {name for name, visit in self._visits.items() if not visit.accepted}
+        arrived = {device.name for device in self._lab.devices} - away
+        draw_hubs(self.graph, self._lab, self._registered, arrived, self._stop)
 
     def _draw_removed(self) -> None:
         """What is no longer there, in its lane: a deletion must not go unseen."""
@@ -289,14 +293,6 @@ class _Board:
                     state="removed",
                 )
 
-    def _provisioned(self, hub: str, device_id: str, identity: str) -> None:
-        """The way from the device to its identity, which may have another name, unless the device
-        was refused since."""
-        name = self._registered.get((hub, device_id)) or device_id
-        visit, device = self._visits.get(name), f"device {name}"
-        if device in self.graph and (visit is None or visit.accepted):
-            add_edge(self.graph, device, identity, kind="provisioned")
-
     def _link(self, issuer: x509.Certificate, below: str, certificate: x509.Certificate) -> None:
         """A signature; broken where the last visitor left its issuer out and DPS lacks it."""
         if (known := self._known(issuer)) is None:
@@ -307,8 +303,11 @@ class _Board:
         label = "unknown" if broken and chain.is_self_signed(issuer) else ""
         add_edge(self.graph, known, below, kind="signed", broken=broken, label=label)
 
-    def _issuer(self, certificate: x509.Certificate) -> x509.Certificate | None:
-        named = self._by_name.get(certificate.issuer, [])
+    def _issuer(
+        self, certificate: x509.Certificate, held: Sequence[x509.Certificate] = ()
+    ) -> x509.Certificate | None:
+        """Of several with one name and key, the one that the device holds."""
+        named = sorted(self._by_name.get(certificate.issuer, []), key=lambda ca: ca not in held)
         return next((ca for ca in named if chain.signed_by(certificate, ca)), None)
 
     def _last_was_accepted(self) -> bool:
@@ -338,7 +337,11 @@ class _Board:
         if (ailing := self._ailing(certificate)) is not None:
             return ailing
         visit = self._visits.get(name)
-        if visit is None or not visit.accepted:
+        if visit is None:
+            return "unknown"
+        failure = self._failure(visit)
+        well = visit.accepted or (failure and failure.name in _NO_FAULT_OF_THE_DEVICE)
+        if not well:
             return "unknown"
         return "enrolled" if chain.is_self_signed(certificate) else "trusted"
 
@@ -390,11 +393,6 @@ def _proof(entry: Enrollment, visit: Presentation | None) -> str:
     if sent not in named:
         return "one device · 2 certificates"
     return f"sent the {'primary' if sent == named[0] else 'secondary'} of two"
-
-
-def _heard(messages: int) -> str:
-    said = f"{messages} message{'' if messages == 1 else 's'}"
-    return f"device identity · {said}" if messages else "device identity"
 
 
 def _held(keys: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.graph.family import Family
+from labkit.graph.hub_signs import without_repeats
 from labkit.graph.kinds import read
 from labkit.graph.layout import layout
 from labkit.graph.presented import Presented
@@ -37,8 +38,9 @@ class Picture:
         """
         board = read(graph)
         family = Family(board)
+        text = tell(board, family, Presented(board, family))
+        board = without_repeats(board, family)
         presented = Presented(board, family)
-        text = tell(board, family, presented)
         placed = layout(board, family, presented)
         return cls(draw_svg(board, family, presented, placed, text), board.title, text)
 

@@ -46,7 +46,9 @@ class Presented:
 
     def __init__(self, board: Board, family: Family) -> None:
         self._held = {edge.source for edge in board.linked("uploaded")}
-        self._held |= {e.target for e in board.linked("names") if _is_group(board, e.source)}
+        self._held |= {
+            e.target for e in board.linked("names") if _is_group(board, e.source) and not e.broken
+        }
         self._broken = {edge.source for edge in board.linked("signed") if edge.broken}
         path = list(family.path(board.connection)) if board.connection else []
         self.slips = self._slips(path)

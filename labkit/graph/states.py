@@ -29,6 +29,7 @@ StateKey = Literal[
     "not named",
     "other name",
     "disabled",
+    "not linked",
     "removed",
     "unknown",
 ]
@@ -84,6 +85,7 @@ _POWER = "M8 1.8v5.4M5 3.6a5.4 5.4 0 1 0 6 0"
 _PAGE = "M3.5 1.8h6l3 3v9.4h-9zM6 7.2l4 4M10 7.2l-4 4"
 _ENTRY = "M3.5 1.8h9v12.4h-9zM5.8 8.2l1.6 1.8 3-3.6"
 _TAG = "M2 8 7 3h7v10H7zM8.6 6.4l3.2 3.2M11.8 6.4 8.6 9.6"
+_UNLINKED = "M6 4.6H4.6a3.4 3.4 0 0 0 0 6.8H6M10 4.6h1.4a3.4 3.4 0 0 1 0 6.8H10"
 _BROKEN_LINK = "M1.2 8h3M11.8 8h3M5.8 5.8l4.4 4.4M10.2 5.8l-4.4 4.4"
 
 
@@ -109,6 +111,7 @@ STATES: Final[Mapping[str, State]] = _states(
     State("not named", "its entry names another", VERMILLION, _PAGE, "10 3"),
     State("other name", "its CN is not the ID it gave", VERMILLION, _TAG, "2 5"),
     State("disabled", "switched off, may come back", GREY, _CIRCLE + "M3.7 3.7l8.6 8.6", "5 3"),
+    State("not linked", "DPS assigns no device to it", GREY, _UNLINKED, "9 4 1 4"),
     State("removed", "taken away", GREY, _BIN, "1 4"),
     State("unknown", "not known to the cloud yet", SKY, _QUESTION, "4 2 1 2"),
 )

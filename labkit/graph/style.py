@@ -7,8 +7,10 @@ card, because an image cannot know the page's theme, and a live one can set othe
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
+from labkit.graph.hub_signs import SIGNS, HubSign
 from labkit.graph.metrics import NAME, SMALL, TITLE
 from labkit.graph.states import (
     BLUE,
@@ -42,15 +44,16 @@ ON_DARK: Final = ':is(body[data-jp-theme-light="false"],body.vscode-dark) .labki
 """What a live board stands in when the page around it is dark."""
 
 
-def css(states: Iterable[str]) -> str:
-    """The rules of the board and of those states that it shows."""
-    used = set(states)
-    return BOARD + "".join(_state_rule(key) for key in STATES if key in used)
+def css(states: Iterable[str], hubs: Iterable[HubSign] = ()) -> str:
+    """The rules of the board, of those states that it shows, and of its hubs' signs."""
+    used, rules = set(states), "".join(f"{_sign_rule('.lab-board', sign)}\n" for sign in hubs)
+    return BOARD + "".join(_state_rule(key) for key in STATES if key in used) + rules
 
 
 def living_css() -> str:
     """The rules of boards that live in a page: every state, and the page's theme."""
-    return css(()) + DARK_BOARD + "".join(map(_living_rules, STATES))
+    dark = (_sign_rule(ON_DARK, replace(sign, hue=DARK[sign.hue])) for sign in SIGNS)
+    return css((), SIGNS) + DARK_BOARD + "".join(map(_living_rules, STATES)) + "\n".join(dark)
 
 
 def _state_rule(key: str) -> str:
@@ -63,6 +66,10 @@ def _living_rules(key: str) -> str:
     state = STATES[key]
     light = f".labkit .s-{state.slug}{{{_tones(state.hue)};--dash:{state.dash or 'none'}}}\n"
     return light + f"{ON_DARK} .s-{state.slug}{{{_tones(DARK[state.hue])}}}\n"
+
+
+def _sign_rule(inside: str, sign: HubSign) -> str:
+    return f"{inside} .sign.{sign.slug}{{fill:{sign.hue.stroke}}}"
 
 
 def _tones(hue: Hue) -> str:

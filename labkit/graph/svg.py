@@ -13,6 +13,7 @@ from typing import Final
 
 from labkit.graph.blocks import CARD_PAD, FOLD_HEAD, FOLD_PAD, ROW_H, SHEETS, Box, FoldBox, Point
 from labkit.graph.family import Family
+from labkit.graph.hub_signs import signs
 from labkit.graph.icons import ARROW, CROSS, KEY, KINDS
 from labkit.graph.kinds import Board, Node, printable
 from labkit.graph.layout import MARGIN, SLIP_H, SLIPS_HEAD, Lane, Layout
@@ -37,6 +38,7 @@ def draw_svg(board: Board, family: Family, presented: Presented, placed: Layout,
 class _Drawer:
     def __init__(self, board: Board, family: Family, presented: Presented, placed: Layout) -> None:
         self.board, self.family, self.presented, self.placed = board, family, presented, placed
+        self.signs = signs(board)
 
     def svg(self, text: str) -> Iterator[str]:
         w, h, title = self.placed.width, self.placed.height, escape(self.board.title)
@@ -46,7 +48,8 @@ class _Drawer:
         )
         yield f"<title>{title}</title>"
         yield f"<desc>{escape(text)}</desc>"
-        yield f"<style>{css(node.state for node in self.board.nodes.values())}</style>"
+        states = (node.state for node in self.board.nodes.values())
+        yield f"<style>{css(states, self.signs.values())}</style>"
         yield f'<rect class="panel" x=".5" y=".5" width="{w - 1}" height="{h - 1}" rx="10"/>'
         yield from self.heading()
         for lane in self.placed.lanes:
@@ -79,6 +82,8 @@ class _Drawer:
     def entry(self, entry: Entry) -> str:
         x, y = entry.x, entry.y
         caption = _text("soft", 30, 4, entry.text)
+        if entry.form == "hub":
+            return f'<g transform="translate({x},{y})">{self.sign(entry.sign, 4, -8)}{caption}</g>'
         if entry.form != "state":
             tag = _tag_sign(SENT if entry.form == "sent" else MISSING, 0, -8)
             return f'<g transform="translate({x},{y})">{tag}{caption}</g>'
@@ -110,13 +115,15 @@ class _Drawer:
 
     def node(self, box: Box) -> str:
         node, state = self.board.nodes[box.id], STATES[self.board.nodes[box.id].state]
-        said = escape(node_words(node, self.presented))
+        assigned = f", assigned to {self.board.nodes[node.hub].label}" if self.signed(node) else ""
+        said = escape(node_words(node, self.presented) + assigned)
         sent = {True: "true", False: "false", None: ""}[node.presented]
+        hub = f' data-hub="{escape(node.hub)}"' if self.signed(node) else ""
         draw = {"card": self.card, "row": self.row, "tile": self.tile}[box.form]
         return (
             f'<g class="node {box.form} s-{state.slug}" data-id="{escape(node.id)}"'
             f' data-kind="{node.kind}" data-state="{node.state}"'
-            f' data-parent="{escape(self.family.parent[node.id])}" data-presented="{sent}"'
+            f' data-parent="{escape(self.family.parent[node.id])}" data-presented="{sent}"{hub}'
             f' role="img" aria-label="{said}" transform="translate({box.rect.x},{box.rect.y})">'
             f"<title>{said}</title>{draw(node, box.rect.w)}</g>"
         )
@@ -133,7 +140,8 @@ class _Drawer:
             _text("state", PAD + 19, 57, state.word),
         ]
         if width(node.label, NAME, bold=True) <= room - 22:
-            parts.append(_icon("icon thin", w - PAD - 16, 9, KINDS[node.kind], 16))
+            icon = _icon("icon thin", w - PAD - 16, 9, KINDS[node.kind], 16)
+            parts.append(self.sign(node.hub or node.id, w - PAD - 16, 9) or icon)
         if key:
             parts.append(_icon("icon thin", PAD - 1, 29, KEY, 14))
         return "".join([*parts, self.tag(node, w)])
@@ -151,7 +159,7 @@ class _Drawer:
 
     def row(self, node: Node, w: int) -> str:
         mark = self.presented.marks.get(node.id)
-        sign = _tag_sign(mark, w - 30, 2) if mark else ""
+        sign = _tag_sign(mark, w - 30, 2) if mark else self.sign(node.hub, w - 26, 3, 14)
         room = w - 28 - (32 if sign else 8)
         return (
             f'<rect class="ground" width="{w}" height="{ROW_H - 2}" rx="3"/>'
@@ -160,8 +168,19 @@ class _Drawer:
         )
 
     def tile(self, node: Node, w: int) -> str:
-        icon = _icon("icon", 4, 4, STATES[node.state].icon, 12)
+        """A device that is well shows its hub's sign, any other what is wrong with it."""
+        sign = self.sign(node.hub, 4, 4, 12) if node.state == "trusted" else ""
+        icon = sign or _icon("icon", 4, 4, STATES[node.state].icon, 12)
         return f'<rect class="box" x="1" y="1" width="{w - 2}" height="{w - 2}" rx="3"/>{icon}'
+
+    def signed(self, node: Node) -> bool:
+        """Whether a device is drawn with the sign of its hub."""
+        return node.hub in self.signs
+
+    def sign(self, hub: str, x: int, y: int, size: int = 16) -> str:
+        """The sign of a hub, by its node; nothing where hubs need none."""
+        found = self.signs.get(hub)
+        return _icon(f"sign {found.slug}", x, y, found.shape, size) if found else ""
 
     def fold(self, fold: FoldBox) -> str:
         rect, nodes = fold.rect, [self.board.nodes[member] for member in fold.members]

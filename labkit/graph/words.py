@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from labkit.graph.family import Family, Fold
+from labkit.graph.hub_signs import spread
 from labkit.graph.kinds import KIND_WORDS, Board, Edge, Node, Zone
 from labkit.graph.presented import SENT, Presented
 from labkit.graph.states import STATES
@@ -28,6 +29,10 @@ _VERBS: Final = {
     "assigns": "assigns its devices to {}",
     "provisioned": "is provisioned as {}",
     "knows": "knows {}",
+}
+_BROKEN_VERBS: Final = {
+    "names": "trusts another {} than this one",
+    "assigns": "would assign to {}, which is not linked",
 }
 _PLURAL: Final = {
     "device": "devices",
@@ -107,7 +112,9 @@ class _Teller:
         members = set(fold.members)
         out = sum(e.source in members for e in self.board.linked("provisioned"))
         bad = sum(e.target in members and e.broken for e in self.board.linked("signed"))
+        went = spread(self.board, [self.board.nodes[member] for member in fold.members])
         told = f"; {out} provisioned" if out else ""
+        told += f"; assigned: {went}" if went else ""
         return told + (f"; the link to {bad} is missing" if bad else "")
 
     def _deeds(self, node: str) -> str:
@@ -120,6 +127,8 @@ class _Teller:
         fold = self.family.folds.get(unit)
         if fold and edge.kind != "provisioned":  # a device is one of them, and not all
             label = f"{len(fold.members)} {_PLURAL[self.board.nodes[edge.target].kind]}"
+        if edge.broken and edge.kind in _BROKEN_VERBS:
+            return _BROKEN_VERBS[edge.kind].format(label)
         said = _VERBS[edge.kind].format(label)
         if edge.kind == "names" and edge.label:  # an entry for one device
             return {"not named": "does not name {}"}.get(edge.label, edge.label + " {}").format(

@@ -11,6 +11,7 @@ from labkit.lab import Lab
 from labkit.progress import note
 from labkit.scenarios import (
     acquire,
+    enrollment_groups,
     first_connection,
     first_device,
     individual_enrollment,
@@ -45,6 +46,7 @@ _EXERCISES = {
     "two-certificates": _Exercise(
         individual_enrollment.STORY, individual_enrollment.two_certificates
     ),
+    "workshop": _Exercise(enrollment_groups.STORY, enrollment_groups.workshop),
 }
 
 
@@ -59,6 +61,7 @@ _STORIES = {
         manufacturing_line.STORY,
         first_connection.STORY,
         individual_enrollment.STORY,
+        enrollment_groups.STORY,
     )
 }
 
@@ -81,7 +84,8 @@ def check(name: str, answer: object) -> Report:
     if name not in _EXERCISES:
         raise NotFound(f"There is no exercise {name!r}", found=", ".join(sorted(_EXERCISES)))
     exercise = _EXERCISES[name]
-    lab = Lab.open(exercise.story.name, clock=exercise.story.clock)
+    story = exercise.story
+    lab = Lab.open(story.name, clock=story.clock, hubs=story.hubs)
     report = Report(name, answer, exercise.cases(lab, answer))
     note(lab.path, "exercise", name, report.done, len(report.cases))
     return report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -10,6 +10,7 @@ from cryptography import x509
 from labkit.cloud.dps.entries import Enrollment, EnrollmentGroup, SymmetricKeyAttestation
 from labkit.cloud.hub.placement import SAS
 from labkit.graph.kinds import KIND_WORDS
+from labkit.graph.reissued import Reissued, reissued
 from labkit.graph.removed import Removed, removed
 from labkit.pki import chain
 from labkit.ui.inspection import Inspection, certificate_facts
@@ -17,12 +18,15 @@ from labkit.ui.inspection import Inspection, certificate_facts
 if TYPE_CHECKING:
     from labkit.cloud.hub import Hub
     from labkit.cloud.hub.tables import DeviceIdentity
+    from labkit.cloud.presentations import Presentation
     from labkit.device import Device
     from labkit.hsm import TokenKey
     from labkit.lab import Lab
     from labkit.supplychain import CertificateAuthority, Custodian
 
 Fact = tuple[str, str]
+
+_MOST_NAMED = 6
 
 
 def inspect_all(lab: Lab) -> dict[str, Inspection]:
@@ -36,6 +40,7 @@ def inspect_all(lab: Lab) -> dict[str, Inspection]:
 class _Inspector:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
+        self._records = {record.registration_id: record for record in lab.dps.registrations}
         self._visits = [(s, v) for s in self._services() for v in lab.cloud.visits(s)]
 
     def all(self) -> Iterator[tuple[str, Inspection]]:
@@ -47,6 +52,8 @@ class _Inspector:
                 yield f"ca {custodian.name}/{ca.name}", self._authority(ca)
             if not authorities:
                 yield f"token {custodian.name}", _token(custodian)
+        for again in reissued(self._lab):
+            yield again.node, self._reissued(again)
         for device in self._lab.devices:
             yield f"device {device.name}", self._device(device)
         yield from self._entries()
@@ -66,20 +73,40 @@ class _Inspector:
         )
         return Inspection(ca.name, "CA certificate", facts, ca.certificate)
 
+    def _reissued(self, again: Reissued) -> Inspection:
+        facts = (
+            ("issued again", "the same name as the CA on record, and another certificate"),
+            *certificate_facts(again.certificate),
+            *self._presented(again.certificate),
+        )
+        return Inspection(again.name, "CA certificate, issued again", facts, again.certificate)
+
     def _device(self, device: Device) -> Inspection:
         facts = (
             ("private key", _kept(device.key)),
             ("sends", chain.names(device.chain)),
+            *self._assigned(device),
             *certificate_facts(device.certificate),
             *self._presented(device.certificate),
         )
         return Inspection(device.name, "device", facts, device.certificate)
 
+    def _assigned(self, device: Device) -> Iterator[Fact]:
+        record = self._records.get(device.name)
+        if record is not None and record.assigned_hub:
+            through = record.group_id or "its individual enrollment"
+            yield "assigned to", f"{record.assigned_hub}, through {through}"
+
     def _presented(self, certificate: x509.Certificate) -> Iterator[Fact]:
-        for service, visit in self._visits:
-            if certificate in visit.chain:
+        """Who sent it where, and with what outcome; of many devices, how many."""
+        for service in self._services():
+            where = "DPS" if service == "dps" else service
+            visits = [v for s, v in self._visits if s == service and certificate in v.chain]
+            if len(visits) > _MOST_NAMED:
+                yield "presented", f"to {where} by {len(visits)} devices: {_outcomes(visits)}"
+                continue
+            for visit in visits:
                 outcome = "accepted" if visit.accepted else "refused"
-                where = "DPS" if service == "dps" else service
                 yield "presented", f"to {where} by {visit.device}, which was {outcome}"
 
     def _entries(self) -> Iterator[tuple[str, Inspection]]:
@@ -90,12 +117,13 @@ class _Inspector:
             yield f"entry {entry.name}", Inspection(title, kind, facts, entry.certificate)
 
     def _groups(self) -> Iterator[tuple[str, Inspection]]:
-        registrations = list(self._lab.dps.registrations)
+        registrations = self._records.values()
         for group in self._lab.dps.enrollment_groups:
             count = sum(r.group_id == group.id for r in registrations)
             facts = (
                 ("state", "enabled" if group.enabled else "disabled"),
                 ("admits", _admitted(group)),
+                ("chooses the hub by", group.allocation_policy or self._lab.dps.allocation_policy),
                 ("assigned so far", f"{count} devices"),
             )
             title, kind = group.id, "enrollment group"
@@ -113,6 +141,7 @@ class _Inspector:
     def _hub(self, hub: Hub) -> Inspection:
         facts = (
             ("host name", hub.host_name),
+            ("linked to DPS", _linked(hub, self._lab)),
             ("device identities", str(len(hub.devices()))),
             ("messages kept", str(hub.message_count())),
         )
@@ -127,6 +156,11 @@ class _Inspector:
             )
             name = f"identity {hub.name}/{identity.device_id}"
             yield name, Inspection(identity.device_id, "device identity", facts)
+
+
+def _outcomes(visits: Sequence[Presentation]) -> str:
+    refused = sum(not visit.accepted for visit in visits)
+    return f"{len(visits) - refused} accepted, {refused} refused"
 
 
 def _token(custodian: Custodian[Device]) -> Inspection:
@@ -161,6 +195,13 @@ def _credentials(identity: DeviceIdentity) -> Iterator[Fact]:
     yield "thumbprint", identity.thumbprint
     if identity.secondary_thumbprint:
         yield "or thumbprint", identity.secondary_thumbprint
+
+
+def _linked(hub: Hub, lab: Lab) -> str:
+    weights = {linked.name: linked.weight for linked in lab.dps.linked_hubs}
+    if hub.name not in weights:
+        return "no: nobody is assigned to it"
+    return f"yes, with weight {weights[hub.name]}"
 
 
 def _admitted(group: EnrollmentGroup) -> str:

@@ -223,7 +223,8 @@ class Performance:
             )
 
     def _begin(self) -> None:
-        self.lab = Lab.open(f"{self.scenario.name}-player", fresh=True, clock=self.scenario.clock)
+        story = self.scenario
+        self.lab = Lab.open(f"{story.name}-player", fresh=True, clock=story.clock, hubs=story.hubs)
         self._chosen.clear()
         self._position = 0
         opening = self._shown(0, self.scenario.title, self.scenario.introduction)

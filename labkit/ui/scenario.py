@@ -42,10 +42,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``name`` is also the workspace's; ``clock`` (ISO 8601) is where the lab's time starts."""
+    """``name`` is also the workspace's; ``clock`` (ISO 8601) is where the lab's time starts, and
+    ``hubs`` are the hubs that it has: without any, the lab's usual one."""
 
     name: str
     title: str
     introduction: str
     steps: tuple[Step, ...]
     clock: str = "2027-03-01T09:00:00Z"
+    hubs: tuple[str, ...] = ()

@@ -137,6 +137,16 @@ def test_the_nearest_hub_by_the_latencies_that_the_lab_declares(service: Emulate
     assert fleet.hub() == "alpha-hub", "it is chosen anew at each registration"
 
 
+def test_hubs_that_are_equally_near_share_the_devices_by_their_weights(service: Emulated) -> None:
+    """Azure documentation, DPS: how to use allocation policies."""
+    fleet = Fleet(service, allocation=GEO_LATENCY)
+    for name, latency, weight in zip(HUBS, (20, 20, 90), (1, 3, 100), strict=True):
+        service.dps.linked_hubs.link(name, latency=latency, weight=weight)
+    found = Counter(fleet.hub(f"widget-{number}") for number in range(80))
+    assert set(found) == {"alpha-hub", "beta-hub"}
+    assert found["beta-hub"] > found["alpha-hub"]
+
+
 def test_static_is_the_hub_that_the_entry_names(service: Emulated) -> None:
     fleet = Fleet(service, allocation=STATIC, hub=host("gamma-hub"))
     assert {fleet.hub(f"widget-{n}") for n in range(5)} == {"gamma-hub"}

@@ -83,6 +83,15 @@ ninth.provision()
 ninth.install_chain([spare])
 ninth.connect().send({"temperature": 21.5})""",
     },
+    "09-enrollment-groups": {
+        "exercise-workshop": """\
+workshop = factory.sign_intermediate(lab.custodian("Workshop-W"))
+repaired = workshop.make_devices([f"repaired-{number}" for number in range(1, 7)]).devices
+forget("workshop-w")
+allowed = ("contoso-asia.azure-devices.net", "contoso-europe.azure-devices.net")
+groups.create("workshop-w", signing=workshop.certificate, hubs=allowed)
+register(repaired)""",
+    },
 }
 COUNTED = """\
 # What is signed to prove possession lasts a day, and answers a fresh code: it is signed anew.

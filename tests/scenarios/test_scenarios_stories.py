@@ -10,6 +10,7 @@ import pytest
 
 from labkit.scenarios import (
     acquire,
+    enrollment_groups,
     first_connection,
     individual_enrollment,
     keys,
@@ -38,6 +39,7 @@ REFUSED = {
         8: "did not trust the server",
         10: "401",
     },
+    "enrollment-groups": {9: "401", 11: "401"},
 }
 """The steps that fail, and why; every other succeeds."""
 STORIES = [
@@ -48,6 +50,7 @@ STORIES = [
     manufacturing_line.STORY,
     first_connection.STORY,
     individual_enrollment.STORY,
+    enrollment_groups.STORY,
 ]
 
 

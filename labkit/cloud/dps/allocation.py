@@ -1,7 +1,7 @@
 """To which hub? The four allocation policies.
 
 hashed       evenly by the hubs' weights, and stable: a device that has one of the hubs keeps it
-geoLatency   the hub that is nearest, by the latencies that the lab declares
+geoLatency   the hub that is nearest, by the latencies that the lab declares; equals are hashed
 static       the one that the entry names
 custom       the one that a webhook names
 """
@@ -29,6 +29,8 @@ HUB = "a hub is linked"
 CANDIDATE = "a hub that the enrollment names is linked"
 WEBHOOK = "the webhook of the custom allocation chooses a hub"
 
+_LINK = "link the hub to DPS: lab.dps.linked_hubs.link(...); in the portal, Linked IoT hubs"
+_LINKED = "Azure documentation, DPS: how to link and manage IoT hubs"
 _HOW_TO = "Azure documentation, DPS: how to use allocation policies"
 _CUSTOM = "Azure documentation, DPS: understand custom allocation policies"
 _TOO_BUSY, _UNAUTHORIZED, _OK = 429, 401, 200
@@ -86,7 +88,7 @@ def choose(request: Request, policy: str, hubs: LinkedHubs, webhook: Webhook) ->
 def _candidates(request: Request, linked: Sequence[LinkedHub]) -> list[LinkedHub]:
     """The linked hubs that the entry allows; all where it names none."""
     if not linked:
-        check = failed(HUB, request.registration_id, "no hub is linked", "link a hub")
+        check = failed(HUB, request.entry.id, "no hub is linked", _LINK, source=_LINKED)
         raise Denial(codes.NO_HUB, check)
     wanted = {name.lower() for name in request.entry.iot_hubs}
     found = [hub for hub in linked if not wanted or hub.host_name in wanted]
@@ -100,8 +102,8 @@ def _none_linked(request: Request, wanted: Sequence[str], linked: Sequence[Linke
         f"enrollment {request.entry.id!r} names {', '.join(wanted)}; linked: "
         f"{', '.join(hub.host_name for hub in linked)}"
     )
-    cures = ("link that hub: lab.dps.linked_hubs.link(...)", "name a linked hub in the enrollment")
-    check = failed(CANDIDATE, request.registration_id, why, *cures, source=_HOW_TO)
+    cures = (_LINK, "name a linked hub in the enrollment")
+    check = failed(CANDIDATE, request.entry.id, why, *cures, source=_HOW_TO)
     return Denial(codes.NO_HUB, check)
 
 
@@ -125,11 +127,9 @@ def _score(key: str, hub: LinkedHub) -> float:
 def _nearest(
     request: Request, candidates: Sequence[LinkedHub], latencies: Mapping[str, float]
 ) -> str:
-    """The hub of the least latency; among equals the device stays where it is."""
-    had = request.known.assigned_hub if request.known is not None else ""
-    return min(
-        candidates, key=lambda hub: (latencies[hub.name], hub.host_name != had, hub.name)
-    ).host_name
+    """The hub of the least latency; equals share the devices evenly, by their weights."""
+    least = min(latencies[hub.name] for hub in candidates)
+    return _spread(request, [hub for hub in candidates if latencies[hub.name] == least])
 
 
 def _named(request: Request, candidates: Sequence[LinkedHub]) -> str:
@@ -201,4 +201,4 @@ def _object(body: bytes) -> dict[str, Any] | None:
 
 
 def _failed(request: Request, error: Any, why: str, *cures: str) -> Denial:
-    return Denial(error, failed(WEBHOOK, request.registration_id, why, *cures, source=_CUSTOM))
+    return Denial(error, failed(WEBHOOK, request.entry.id, why, *cures, source=_CUSTOM))

@@ -169,7 +169,7 @@ class Assignments:
         attempts = 1 + (waiting.pending or {}).get("attempts", 0) if waiting is not None else 1
         if attempts > ATTEMPTS:
             why = f"it had too much to do {ATTEMPTS} times"
-            check = failed(WEBHOOK, request.registration_id, why, "look at the webhook's own log")
+            check = failed(WEBHOOK, request.entry.id, why, "look at the webhook's own log")
             denial = Denial(codes.ALLOCATION_FAILED, check)
             self._note_failure(request, denial)
             raise denial
@@ -194,8 +194,10 @@ class Assignments:
             error_code=int(denial.error.code),
             error_message=denial.error.message,
         )
+        about = (SERVICE, record.registration_id, record.updated)
         with self._database.quick_write() as connection:
             registrations.save(connection, record)
+            presentations.keep(connection, *about, request.presented, accepted=False)
 
 
 def new_operation_id() -> str:

@@ -251,11 +251,11 @@ def _no_entry(
         name = chain.subject(certificate)
         return failed(
             ENTRY,
-            name,
-            f"enrollment group {group.id!r} names a {name}, but not the one in the chain: it was "
-            "issued again, and the thumbprints differ",
+            group.id,
+            f"this enrollment group names a {name}, but not the one in the chain: it was issued "
+            "again, and the thumbprints differ",
             f"put the {name} of the chain into group {group.id!r}, as primary or as secondary",
-            "install the chain with the old one in the device",
+            f"install the chain with the old {name} in the device",
             source=_ATTESTATION,
         )
     why = f"no enrollment names any of {chain.names(path)}"

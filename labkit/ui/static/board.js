@@ -195,7 +195,7 @@ function pulse(node) {
 
 const nodeKey = (node) => node.dataset.id ?? "";
 const linkKey = ({ dataset: { from, to, kind } }) => `${from}\n${to}\n${kind}`;
-const nodeSign = (node) => `${node.dataset.state} ${node.dataset.presented}`;
+const nodeSign = ({ dataset: { state, presented, hub } }) => `${state} ${presented} ${hub}`;
 
 function boxOf(node) {
   const [x, y] = node.dataset.at.split(" ").map(Number);

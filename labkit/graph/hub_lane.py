@@ -1,0 +1,119 @@
+"""The hubs of a lab on the board: which are linked, who assigns to which, whom they know."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from labkit.cloud.dps import allocation
+from labkit.cloud.dps.entries import STATIC, EnrollmentGroup
+from labkit.graph.kinds import add_edge, add_node
+
+if TYPE_CHECKING:
+    from networkx import DiGraph
+
+    from labkit.cloud.hub import Hub
+    from labkit.lab import Lab
+    from labkit.trace import Check
+
+
+def draw_hubs(
+    graph: DiGraph[str],
+    lab: Lab,
+    registered: Mapping[tuple[str, str], str],
+    arrived: Container[str],
+    failure: Check | None,
+) -> None:
+    """Adds hubs and identities, and the ways that lead there.
+
+    ``registered`` are the devices (by name) by the host name of their hub and their ID there.
+    ``arrived`` are those whose way to their identity is drawn; ``failure`` is the check that the
+    last visitor was refused for: a hub that was wanted and not linked is marked.
+    """
+    _Lane(graph, lab, registered, arrived, failure).draw()
+
+
+class _Lane:
+    def __init__(
+        self,
+        graph: DiGraph[str],
+        lab: Lab,
+        registered: Mapping[tuple[str, str], str],
+        arrived: Container[str],
+        failure: Check | None,
+    ) -> None:
+        self._graph, self._lab, self._registered = graph, lab, registered
+        self._arrived, self._failure = arrived, failure
+        self._hubs = list(lab.cloud.hubs)
+        self._linked = {hub.host_name: hub.weight for hub in lab.dps.linked_hubs}
+
+    def draw(self) -> None:
+        for hub in self._hubs:
+            add_node(
+                self._graph,
+                f"hub {hub.name}",
+                kind="hub",
+                label=hub.name,
+                detail=self._detail(hub),
+                state="enabled" if hub.host_name in self._linked else "not linked",
+            )
+            self._assigns(hub)
+            self._knows(hub)
+
+    def _detail(self, hub: Hub) -> str:
+        """Its host name; where there are several hubs, what tells them apart for DPS."""
+        if len(self._hubs) == 1:
+            return hub.host_name
+        weight = self._linked.get(hub.host_name)
+        return "IoT hub" if weight is None else f"IoT hub · weight {weight}"
+
+    def _assigns(self, hub: Hub) -> None:
+        name = f"hub {hub.name}"
+        for group in self._lab.dps.enrollment_groups:
+            if hub.host_name in self._wanted(group):
+                linked = hub.host_name in self._linked
+                if linked:
+                    add_edge(self._graph, f"group {group.id}", name, kind="assigns")
+                elif self._stopped(group):
+                    words = {"kind": "assigns", "broken": True, "label": "not linked"}
+                    self._graph.add_edge(f"group {group.id}", name, **words)
+
+    def _wanted(self, group: EnrollmentGroup) -> Iterator[str]:
+        """The hubs that a group may assign to, by their host names, linked or not."""
+        everywhere = [hub.host_name for hub in self._hubs]
+        named = [name.lower() for name in group.iot_hubs] or everywhere
+        policy = group.allocation_policy or self._lab.dps.allocation_policy
+        if policy != STATIC:
+            return iter(named)
+        linked = [name for name in named if name in self._linked]
+        return iter([group.iot_hub_host_name.lower()] if group.iot_hub_host_name else linked[:1])
+
+    def _stopped(self, group: EnrollmentGroup) -> bool:
+        reasons = (allocation.HUB, allocation.CANDIDATE)
+        failure = self._failure
+        return failure is not None and failure.name in reasons and failure.about == group.id
+
+    def _knows(self, hub: Hub) -> None:
+        counts = hub.messages_by_device()
+        for identity in hub.devices():
+            known = f"identity {hub.name}/{identity.device_id}"
+            name = self._registered.get((hub.host_name, identity.device_id)) or identity.device_id
+            device = f"device {name}"
+            add_node(
+                self._graph,
+                known,
+                kind="identity",
+                label=identity.device_id,
+                detail=_heard(counts.get(identity.device_id, 0)),
+                state="enabled" if identity.enabled else "disabled",
+            )
+            add_edge(self._graph, f"hub {hub.name}", known, kind="knows")
+            if device in self._graph:
+                self._graph.nodes[device]["hub"] = f"hub {hub.name}"
+                if name in self._arrived:
+                    add_edge(self._graph, device, known, kind="provisioned")
+
+
+def _heard(messages: int) -> str:
+    said = f"{messages} message{'' if messages == 1 else 's'}"
+    return f"device identity · {said}" if messages else "device identity"

@@ -1,0 +1,61 @@
+"""CA certificates that were issued again under the same name: devices hold them, the supply
+chain's records have another. The name does not show the difference, so the picture shows both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from labkit.cloud.dps.entries import X509Attestation
+from labkit.pki import chain
+
+if TYPE_CHECKING:
+    from networkx import DiGraph
+
+    from labkit.lab import Lab
+
+
+@dataclass(frozen=True, slots=True)
+class Reissued:
+    """Another certificate of a recorded CA's name; ``node`` is its ID in the picture."""
+
+    node: str
+    certificate: x509.Certificate
+
+    @property
+    def name(self) -> str:
+        """The CN of the CA."""
+        return chain.common_name(self.certificate)
+
+
+def reissued(lab: Lab) -> list[Reissued]:
+    """Those that devices of the lab hold, in the order in which the devices were made."""
+    recorded = [ca.certificate for party in lab.custodians for ca in party.authorities()]
+    names = {certificate.subject for certificate in recorded}
+    held = (ca for device in lab.devices for ca in device.chain[1:])
+    others = (ca for ca in held if ca.subject in names and ca not in recorded)
+    found: list[Reissued] = []
+    for certificate in dict.fromkeys(others):
+        same = sum(other.certificate.subject == certificate.subject for other in found)
+        name = f"ca again {same + 1}/{chain.common_name(certificate)}"
+        found.append(Reissued(name, certificate))
+    return found
+
+
+def mark_mismatch(
+    graph: DiGraph[str], lab: Lab, group_id: str, sent: Sequence[x509.Certificate]
+) -> None:
+    """A visitor was refused because the group names another certificate of a name than was
+    ``sent``: draws the link that is missing, from the group to the one that was sent."""
+    group = lab.dps.enrollment_groups.find(group_id)
+    if group is None or not isinstance(group.attestation, X509Attestation):
+        return
+    named = group.attestation.certificates
+    for again in reissued(lab):
+        same_name = any(again.certificate.subject == other.subject for other in named)
+        if again.certificate in sent and same_name and again.node in graph:
+            words = {"kind": "names", "broken": True, "label": "names another"}
+            graph.add_edge(f"group {group.id}", again.node, **words)
