@@ -71,7 +71,7 @@ def badge(lab: Lab) -> str:
     """The node at which the player says that a check failed."""
     failure = lab.explain().failure
     assert failure is not None
-    return _node_of(failure.about, inspect_all(lab))
+    return _node_of(failure.name, failure.about, inspect_all(lab))
 
 
 @pytest.mark.parametrize(
