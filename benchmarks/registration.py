@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks import fleet
 from benchmarks.result import Result, median
 
-_DEVICES, _ROUNDS = 40, 15
+_DEVICES, _ROUNDS = 40, 40
 _FEW, _MANY = 100, 100_000
 _SECONDS = 10.0
 

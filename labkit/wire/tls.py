@@ -87,6 +87,7 @@ class Link(asyncio.Protocol):
         self._workers, self._handshake_failed = workers, handshake_failed
         self._application: Application | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._awaited = (0.0, "", 0.0)
         self._patience: asyncio.TimerHandle | None = None
         self._closing = self._full = self._working = self._ended = False
         self.presented = Presented()
@@ -183,10 +184,15 @@ class Link(asyncio.Protocol):
 
     def expect_within(self, seconds: float, what: str) -> None:
         """Closes the link unless it is called again within ``seconds``."""
-        if not self._closing:
+        if self._closing:
+            return
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
+        self._awaited = due, what, seconds
+        # A timer that rings too early is set again then: cheaper than a new one for each packet.
+        if self._deadline is None or self._deadline.when() > due:
             self._stop_waiting()
-            loop = asyncio.get_running_loop()
-            self._deadline = loop.call_later(seconds, self._too_late, what, seconds)
+            self._deadline = loop.call_at(due, self._rings, loop)
 
     def work(self, job: Callable[[], T], then: Callable[[T], None]) -> None:
         """Does in another thread what may take its time, and gives ``then`` its result. Until
@@ -332,6 +338,14 @@ class Link(asyncio.Protocol):
         self._record("slow", "a client does not read what it is sent: cut off")
         self.abort()
 
+    def _rings(self, loop: asyncio.AbstractEventLoop) -> None:
+        due, what, seconds = self._awaited
+        self._deadline = None
+        if loop.time() < due:
+            self._deadline = loop.call_at(due, self._rings, loop)
+        else:
+            self._too_late(what, seconds)
+
     def _too_late(self, what: str, seconds: float) -> None:
         if self.is_full:  # it is we who do not listen: until we do, other clocks count
             self.expect_within(seconds, what)
@@ -341,6 +355,7 @@ class Link(asyncio.Protocol):
 
     def _stop_waiting(self) -> None:
         _cancel(self._deadline)
+        self._deadline = None
 
     def _record(self, kind: str, text: str, **details: Any) -> None:
         self._events.record("tls", kind, text, peer=self.peer, **details)
