@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from sqlalchemy import func, select
@@ -11,11 +12,14 @@ from sqlalchemy import func, select
 from labkit.clock import Clock
 from labkit.cloud import codes, presentations
 from labkit.cloud.certificates import CaCertificates
-from labkit.cloud.hub import limits
-from labkit.cloud.hub.authentication import Visitor, authenticate
+from labkit.cloud.hub import limits, methods
+from labkit.cloud.hub.authentication import KNOWN, Visitor, authenticate
+from labkit.cloud.hub.live import Outlet, Presence, Subject
+from labkit.cloud.hub.methods import MethodResult
+from labkit.cloud.hub.running import Running
 from labkit.cloud.hub.tables import DeviceIdentity, HubRow, Message, Twin
 from labkit.cloud.presented import Presented
-from labkit.cloud.refusals import Refusals
+from labkit.cloud.refusals import Denial, Refusals
 from labkit.cloud.store import machine_time
 from labkit.database import Database
 from labkit.errors import LabError, NotFound, ServiceRefusal
@@ -30,34 +34,117 @@ class Hub:
     """One IoT hub. ``host_name`` is its public name, ``name`` the first label of that."""
 
     def __init__(
-        self, name: str, database: Database, clock: Clock, events: Events, refusals: Refusals
+        self,
+        name: str,
+        database: Database,
+        clock: Clock,
+        events: Events,
+        refusals: Refusals,
+        running: Running,
     ) -> None:
         self.name, self.host_name = name, f"{name}.{DOMAIN}"
         self._database, self._clock = database, clock
         self._events, self._refusals = events, refusals
+        self._running, self.connections = running, running.connections
         self.certificates = CaCertificates(name, database, clock, events, refusals)
         self.real_time = machine_time
 
     def __repr__(self) -> str:
         return f"<IoT hub {self.name!r}: {len(self.devices())} device identities>"
 
+    # ---- connections
+
     def connect(
-        self, device_id: str, client_id: str, presented: Presented, token: str = ""
+        self,
+        device_id: str,
+        client_id: str,
+        presented: Presented,
+        token: str = "",
+        outlet: Outlet | None = None,
     ) -> None:
         """Authenticates a device that wants to connect, by its certificate or by a SAS ``token``
-        that its key signed. Raises ServiceRefusal (CONNACK 5)."""
-        now, identity = self._clock.now(), self._identity(device_id)
+        that its key signed. By ``outlet`` it is reached then, until it is disconnected. Raises
+        ServiceRefusal (CONNACK 5)."""
+        now, displaced = self._clock.now(), False
         visitor = Visitor(device_id, client_id, presented, token)
-        checks = authenticate(self.host_name, visitor, identity, now, self.real_time())
-        accepted = first_failure(checks) is None
+        # In one transaction: who disables the identity does so before, and is obeyed, or behind,
+        # and finds the connection to end.
         with self._database.quick_write() as connection:
+            identity = self._identity(device_id)
+            checks = authenticate(self.host_name, visitor, identity, now, self.real_time())
+            accepted = first_failure(checks) is None
             presentations.keep(connection, self.name, device_id, now, presented, accepted)
+            if accepted and outlet is not None:
+                displaced = self.connections.enter(self.name, device_id, outlet)
         if not accepted:
             raise self._refusals.refuse("hub", device_id, codes.HUB_UNAUTHORIZED, checks, presented)
-        self._events.record("hub", "connected", f"{device_id} connected to {self.name}")
+        if displaced:
+            self._refusals.refuse("hub", device_id, codes.DISPLACED, (_one(device_id),), quiet=True)
+        self._record("connected", f"{device_id} connected to {self.name}")
 
-    def disconnected(self, device_id: str) -> None:
-        self._events.record("hub", "disconnected", f"{device_id} left {self.name}")
+    def disconnected(self, device_id: str, outlet: Outlet | None = None) -> None:
+        """The device's connection is gone."""
+        if outlet is not None:
+            self.connections.leave(self.name, device_id, outlet)
+        self._record("disconnected", f"{device_id} left {self.name}")
+
+    def listen(self, device_id: str, outlet: Outlet, subjects: Iterable[Subject]) -> None:
+        """What a connected device wants to be told of from now on."""
+        new = self.connections.listen(self.name, device_id, outlet, subjects)
+        if Subject.METHODS in new:
+            self._running.methods.came(self.name, device_id)
+
+    def connected(self) -> list[Presence]:
+        """The devices that are connected now."""
+        return self.connections.of(self.name)
+
+    # ---- direct methods
+
+    def begin_method(
+        self,
+        device_id: str,
+        name: str,
+        payload: Any = None,
+        response_timeout: float = methods.USUAL_WAIT,
+        connect_timeout: float = 0.0,
+    ) -> Future[MethodResult]:
+        """Calls a direct method and does not wait. The future has the answer, or a ServiceRefusal:
+        404103 where the device does not come within ``connect_timeout`` seconds, 504101 where it
+        does not answer within ``response_timeout``, 404001 and 400004 for a call that nobody could
+        answer."""
+        if self._identity(device_id) is None:
+            return _refused(self._refusals.of(self._unknown(device_id), "hub", device_id))
+        if why := methods.fault(name, payload, response_timeout, connect_timeout):
+            cure = "see Azure's documents on direct methods"
+            return _refused(self.refuse_request(device_id, why, cure, rule=methods.CALL))
+        self._record("method", f"{name} is called on {device_id} in {self.name}")
+        return self._running.methods.begin(
+            self.name, device_id, name, payload, response_timeout, connect_timeout,
+            lambda error, check: self._refusals.refuse("hub", device_id, error, (check,)),
+        )  # fmt: skip
+
+    def invoke(
+        self,
+        device_id: str,
+        name: str,
+        payload: Any = None,
+        *,
+        response_timeout: float = methods.USUAL_WAIT,
+        connect_timeout: float = 0.0,
+    ) -> MethodResult:
+        """Calls a direct method and waits for the answer. Raises ServiceRefusal as
+        :meth:`begin_method` says."""
+        begun = self.begin_method(device_id, name, payload, response_timeout, connect_timeout)
+        return begun.result()
+
+    def answer_method(self, device_id: str, request_id: str, status: int, payload: Any) -> None:
+        """The device's answer to a call. One that nobody waits for any more is passed over."""
+        result = MethodResult(status, payload)
+        taken = self._running.methods.answer(self.name, device_id, request_id, result)
+        said = "answered a method" if taken else "answered a method too late, or one never called"
+        self._record("method answered", f"{device_id} {said}: {status}")
+
+    # ---- telemetry
 
     def receive(
         self,
@@ -70,9 +157,7 @@ class Hub:
         now = self._clock.now()
         with self._database.write() as session:
             session.add(Message(self.name, device_id, now, body, dict(properties), dict(system)))
-        self._events.record(
-            "hub", "telemetry", f"{device_id} sent {len(body)} bytes of telemetry to {self.name}"
-        )
+        self._record("telemetry", f"{device_id} sent {len(body)} bytes of telemetry to {self.name}")
 
     def messages(self, device_id: str = "") -> list[Message]:
         """The telemetry that was kept, oldest first; of one device where it is named."""
@@ -94,6 +179,8 @@ class Hub:
         with self._database.read() as session:
             return dict(session.execute(mine.group_by(Message.device_id)).tuples().all())
 
+    # ---- identities
+
     def device(self, device_id: str) -> DeviceIdentity:
         """The identity of a device. IDs are compared with regard to case. Raises NotFound."""
         found = self._identity(device_id)
@@ -108,6 +195,8 @@ class Hub:
         query = select(DeviceIdentity).where(DeviceIdentity.hub == self.name)
         with self._database.read() as session:
             return list(session.scalars(query.order_by(DeviceIdentity.device_id)))
+
+    # ---- twins
 
     def twin(self, device_id: str) -> Twin:
         """Raises NotFound."""
@@ -151,6 +240,29 @@ class Hub:
         with self._database.read() as session:
             return session.get(DeviceIdentity, (self.name, device_id))
 
+    def _unknown(self, device_id: str) -> Denial:
+        why = f"{self.name} has no identity {device_id!r}"
+        return Denial(codes.NO_SUCH_DEVICE, failed(KNOWN, device_id, why, "see .devices()"))
+
+    def _record(self, kind: str, text: str) -> None:
+        self._events.record("hub", kind, text)
+
+
+def _one(device_id: str) -> Check:
+    return failed(
+        "a device has one connection",
+        device_id,
+        "it connected once more, and the newer connection ended the older",
+        "give each device an identity of its own: two that share one displace each other",
+        source="Azure documentation, IoT: communicate with an IoT hub using MQTT",
+    )
+
+
+def _refused(refusal: ServiceRefusal) -> Future[MethodResult]:
+    found: Future[MethodResult] = Future()
+    found.set_exception(refusal)
+    return found
+
 
 def hub_label(name: str) -> str:
     """The first label of a hub's name, in lower case. Raises LabError for an impossible name."""
@@ -171,6 +283,7 @@ class Hubs:
     ) -> None:
         self._database, self._clock = database, clock
         self._events, self._refusals = events, refusals
+        self._running = Running(clock.now)
 
     def add(self, name: str) -> Hub:
         """A hub linked to DPS, made when absent. ``name`` with or without its domain."""
@@ -204,6 +317,10 @@ class Hubs:
             )
             raise self._refuse(device_id, check, presented) from error
 
+    def close(self) -> None:
+        """Whoever waits for an answer of a device waits no longer."""
+        self._running.close()
+
     def __iter__(self) -> Iterator[Hub]:
         return (self._hub(name) for name in self._names())
 
@@ -216,7 +333,7 @@ class Hubs:
             return list(session.scalars(select(HubRow.name).order_by(HubRow.name)))
 
     def _hub(self, name: str) -> Hub:
-        return Hub(name, self._database, self._clock, self._events, self._refusals)
+        return Hub(name, self._database, self._clock, self._events, self._refusals, self._running)
 
 
 def merged(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
