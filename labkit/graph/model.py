@@ -199,7 +199,7 @@ class _Board:
             for group in self._lab.dps.enrollment_groups:
                 add_edge(self.graph, f"group {group.id}", name, kind="assigns")
             counts = hub.messages_by_device()
-            for identity in hub.devices():
+            for identity in hub.devices:
                 known = f"identity {hub.name}/{identity.device_id}"
                 add_node(
                     self.graph,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from labkit.cloud.dps.entries import EnrollmentGroup, SymmetricKeyAttestation
+from labkit.cloud.hub.credentials import form_of
 from labkit.graph.kinds import KIND_WORDS
 from labkit.graph.removed import Removed, removed
 from labkit.pki import chain
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from labkit.cloud.hub import Hub
+    from labkit.cloud.hub.tables import DeviceIdentity
     from labkit.device import Device
     from labkit.hsm import TokenKey
     from labkit.lab import Lab
@@ -110,21 +112,38 @@ class _Inspector:
     def _hub(self, hub: Hub) -> Inspection:
         facts = (
             ("host name", hub.host_name),
-            ("device identities", str(len(hub.devices()))),
+            ("device identities", str(len(hub.devices))),
             ("messages kept", str(hub.message_count())),
         )
         return Inspection(hub.name, "IoT hub", facts)
 
     def _identities(self, hub: Hub) -> Iterator[tuple[str, Inspection]]:
-        for identity in hub.devices():
+        for identity in hub.devices:
             facts = (
                 ("device ID", identity.device_id),
-                ("state", "enabled" if identity.enabled else "disabled"),
-                ("credential", "the SHA-256 thumbprint of the device's certificate"),
-                ("thumbprint", identity.thumbprint),
+                ("state", _state(identity)),
+                *_credential(identity),
             )
             name = f"identity {hub.name}/{identity.device_id}"
             yield name, Inspection(identity.device_id, "device identity", facts)
+
+
+def _state(identity: DeviceIdentity) -> str:
+    if identity.enabled:
+        return "enabled"
+    return f"disabled: {identity.status_reason}" if identity.status_reason else "disabled"
+
+
+def _credential(identity: DeviceIdentity) -> Iterator[tuple[str, str]]:
+    held = identity.credentials
+    thumbprint = held.thumbprint or held.secondary_thumbprint
+    if not thumbprint:
+        yield "credential", held.proof
+        return
+    yield "credential", f"the {form_of(thumbprint)} thumbprint of the device's certificate"
+    yield "thumbprint", thumbprint
+    if held.thumbprint and held.secondary_thumbprint:
+        yield "secondary thumbprint", held.secondary_thumbprint
 
 
 def _token(custodian: Custodian[Device]) -> Inspection:

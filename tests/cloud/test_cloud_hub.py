@@ -66,8 +66,7 @@ def test_another_certificate_of_the_same_name_is_refused(story: Story, hub: Hub)
 
 
 def test_a_disabled_identity_is_refused(story: Story, hub: Hub) -> None:
-    with story.lab.cloud.database.write() as session:
-        session.connection().exec_driver_sql("UPDATE device_identity SET enabled = 0")
+    hub.devices.disable(NAME, "stolen")
     presented = Presented(tuple(story.widget.chain))
     assert refusal(story, NAME, NAME, presented) == authentication.ENABLED
 

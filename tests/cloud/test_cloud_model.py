@@ -247,7 +247,7 @@ class Books(RuleBasedStateMachine):
             identities = [
                 hub.host_name
                 for hub in self.service.cloud.hubs
-                for device in hub.devices()
+                for device in hub.devices
                 if device.device_id == record.device_id
             ]
             assert identities == [record.assigned_hub], "in one hub, and only there"

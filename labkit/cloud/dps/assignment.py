@@ -45,13 +45,13 @@ from labkit.cloud.dps.registrations import (
     RESET,
     Registration,
 )
-from labkit.cloud.dps.trust import Uploaded
 from labkit.cloud.hub import placement
 from labkit.cloud.hub.links import LinkedHub, LinkedHubs
 from labkit.cloud.hub.placement import TwinState
 from labkit.cloud.presented import Presented
 from labkit.cloud.refusals import Denial
 from labkit.cloud.store import new_etag
+from labkit.cloud.trust import Uploaded
 from labkit.database import Database
 from labkit.errors import LabError
 from labkit.pki import chain

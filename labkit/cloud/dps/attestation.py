@@ -13,7 +13,7 @@ With symmetric keys: :mod:`labkit.cloud.dps.symmetric_keys`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
@@ -21,6 +21,7 @@ from cryptography import x509
 from labkit import ids
 from labkit.cloud import codes
 from labkit.cloud.certificates import CaCertificates
+from labkit.cloud.cures import Place, cured
 from labkit.cloud.dps.enrollment_groups import EnrollmentGroups
 from labkit.cloud.dps.entries import (
     Enrollment,
@@ -29,7 +30,7 @@ from labkit.cloud.dps.entries import (
     SymmetricKeyAttestation,
     X509Attestation,
 )
-from labkit.cloud.hub.placement import NOBODY, Credentials
+from labkit.cloud.hub.credentials import NOBODY, Credentials
 from labkit.cloud.presented import Presented
 from labkit.errors import AzureError
 from labkit.pki import chain, verdict
@@ -209,10 +210,11 @@ def _own_chain(
 def _credentials(entry: Enrollment) -> Credentials:
     """Both certificates of the entry: the device may change to the other one at any time."""
     assert isinstance(entry.attestation, X509Attestation)
-    slots = (entry.attestation.primary, entry.attestation.secondary)
-    return Credentials(
-        *(chain.thumbprint(slot) if isinstance(slot, x509.Certificate) else "" for slot in slots)
+    primary, secondary = (
+        chain.thumbprint(slot) if isinstance(slot, x509.Certificate) else ""
+        for slot in (entry.attestation.primary, entry.attestation.secondary)
     )
+    return Credentials(primary, secondary)
 
 
 # ---- the walk over the groups
@@ -325,42 +327,8 @@ def _registration_id(registration_id: str, leaf: x509.Certificate, about: str) -
 
 
 def _in_azure_words(check: Check, found: verdict.Verdict, certificates: CaCertificates) -> Check:
-    """The verdict knows nothing of Azure; here are the cures that a trainee can carry out."""
-    if not check.failed:
-        return check
-    if check.name == verdict.VALIDITY:
-        cures = (*check.cures, "move the lab's clock: lab.clock, labkit clock reset")
-        return replace(check, cures=cures)
-    if check.name == verdict.ISSUER and found.missing is not None:
-        cures = _missing(found.missing, certificates)
-        return replace(check, cures=cures, source=_ATTESTATION)
-    if check.name == verdict.ANCHOR:
-        cure = f"upload {check.about} to DPS and prove possession of its key"
-        return replace(check, cures=(cure,), source=_ATTESTATION)
-    return check
-
-
-def _missing(name: x509.Name, certificates: CaCertificates) -> tuple[str, ...]:
-    """Both ways are right (sdk-csharp #1010); the first keeps a single root in DPS."""
-    issuer = chain.title(name)
-    for entry in certificates:
-        if entry.certificate.subject == name and not entry.is_verified:
-            cure = (
-                f"prove possession of {issuer}: it is uploaded as {entry.name!r}, and counts "
-                "only when it is verified"
-            )
-            return (cure,)
-    itself = (
-        f"upload {issuer} itself to DPS, prove possession of its key, and let an enrollment "
-        "group name it: then it need not be sent"
-    )
-    if not certificates.verified():  # to send more helps only where it leads to a trusted CA
-        return (itself,)
-    return (
-        f"let the device send {issuer} too, and whatever is between it and a CA that DPS trusts: "
-        "put the whole chain, its own certificate first, into the device's certificate file",
-        itself,
-    )
+    further = ", and let an enrollment group name it"
+    return cured(check, found, Place("DPS", certificates, _ATTESTATION, further))
 
 
 def _refusal_for(checks: Sequence[Check]) -> AzureError:

@@ -36,12 +36,12 @@ from labkit.cloud.dps.registrations import (
     Registrations,
 )
 from labkit.cloud.dps.symmetric_keys import Claim
-from labkit.cloud.dps.trust import Trust
 from labkit.cloud.hub import Hubs
 from labkit.cloud.hub.links import LinkedHubs
 from labkit.cloud.presented import Presented
 from labkit.cloud.refusals import Denial, Refusals
 from labkit.cloud.store import machine_time, new_id_scope, setting
+from labkit.cloud.trust import Trust
 from labkit.database import Database
 from labkit.errors import AzureError, ServiceRefusal
 from labkit.events import Events

@@ -10,21 +10,22 @@ from typing import Any
 from sqlalchemy import func, select
 
 from labkit.clock import Clock
-from labkit.cloud import codes, presentations
+from labkit.cloud import codes
 from labkit.cloud.certificates import CaCertificates
 from labkit.cloud.hub import limits, methods
-from labkit.cloud.hub.authentication import KNOWN, Visitor, authenticate
+from labkit.cloud.hub.admission import Admission
+from labkit.cloud.hub.authentication import KNOWN, Visitor
 from labkit.cloud.hub.live import Outlet, Presence, Subject
 from labkit.cloud.hub.methods import MethodResult
+from labkit.cloud.hub.registry import Devices
 from labkit.cloud.hub.running import Running
 from labkit.cloud.hub.tables import DeviceIdentity, HubRow, Message, Twin
 from labkit.cloud.presented import Presented
 from labkit.cloud.refusals import Denial, Refusals
-from labkit.cloud.store import machine_time
 from labkit.database import Database
 from labkit.errors import LabError, NotFound, ServiceRefusal
 from labkit.events import Events
-from labkit.trace import Check, failed, first_failure
+from labkit.trace import Check, failed
 
 DOMAIN = "azure-devices.net"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{1,48}[A-Za-z0-9])")
@@ -47,10 +48,13 @@ class Hub:
         self._events, self._refusals = events, refusals
         self._running, self.connections = running, running.connections
         self.certificates = CaCertificates(name, database, clock, events, refusals)
-        self.real_time = machine_time
+        self.admission = Admission(
+            name, self.host_name, database, clock, refusals, self.certificates
+        )
+        self.devices = Devices(name, database, clock, events, refusals, running.connections)
 
     def __repr__(self) -> str:
-        return f"<IoT hub {self.name!r}: {len(self.devices())} device identities>"
+        return f"<IoT hub {self.name!r}: {len(self.devices)} device identities>"
 
     # ---- connections
 
@@ -65,19 +69,14 @@ class Hub:
         """Authenticates a device that wants to connect, by its certificate or by a SAS ``token``
         that its key signed. By ``outlet`` it is reached then, until it is disconnected. Raises
         ServiceRefusal (CONNACK 5)."""
-        now, displaced = self._clock.now(), False
-        visitor = Visitor(device_id, client_id, presented, token)
-        # In one transaction: who disables the identity does so before, and is obeyed, or behind,
-        # and finds the connection to end.
-        with self._database.quick_write() as connection:
-            identity = self._identity(device_id)
-            checks = authenticate(self.host_name, visitor, identity, now, self.real_time())
-            accepted = first_failure(checks) is None
-            presentations.keep(connection, self.name, device_id, now, presented, accepted)
-            if accepted and outlet is not None:
+        displaced = False
+
+        def enter() -> None:
+            nonlocal displaced
+            if outlet is not None:
                 displaced = self.connections.enter(self.name, device_id, outlet)
-        if not accepted:
-            raise self._refusals.refuse("hub", device_id, codes.HUB_UNAUTHORIZED, checks, presented)
+
+        self.admission.admit(Visitor(device_id, client_id, presented, token), enter)
         if displaced:
             self._refusals.refuse("hub", device_id, codes.DISPLACED, (_one(device_id),), quiet=True)
         self._record("connected", f"{device_id} connected to {self.name}")
@@ -179,23 +178,6 @@ class Hub:
         with self._database.read() as session:
             return dict(session.execute(mine.group_by(Message.device_id)).tuples().all())
 
-    # ---- identities
-
-    def device(self, device_id: str) -> DeviceIdentity:
-        """The identity of a device. IDs are compared with regard to case. Raises NotFound."""
-        found = self._identity(device_id)
-        if found is None:
-            known = ", ".join(d.device_id for d in self.devices()) or "none yet"
-            raise NotFound(
-                f"{self.name} has no device {device_id!r}", found=f"device identities: {known}"
-            )
-        return found
-
-    def devices(self) -> list[DeviceIdentity]:
-        query = select(DeviceIdentity).where(DeviceIdentity.hub == self.name)
-        with self._database.read() as session:
-            return list(session.scalars(query.order_by(DeviceIdentity.device_id)))
-
     # ---- twins
 
     def twin(self, device_id: str) -> Twin:
@@ -205,7 +187,7 @@ class Hub:
         if row is None:
             raise NotFound(
                 f"{self.name} has no twin of {device_id!r}",
-                cure="a twin comes and goes with the device's identity: look at .devices()",
+                cure="a twin comes and goes with the device's identity: look at .devices",
             )
         return row
 
@@ -242,7 +224,7 @@ class Hub:
 
     def _unknown(self, device_id: str) -> Denial:
         why = f"{self.name} has no identity {device_id!r}"
-        return Denial(codes.NO_SUCH_DEVICE, failed(KNOWN, device_id, why, "see .devices()"))
+        return Denial(codes.NO_SUCH_DEVICE, failed(KNOWN, device_id, why, "see .devices"))
 
     def _record(self, kind: str, text: str) -> None:
         self._events.record("hub", kind, text)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Mapped, mapped_column
 
+from labkit.cloud.hub.credentials import AUTHORITY, Credentials
 from labkit.cloud.store import Base
 
 
@@ -25,8 +26,13 @@ class HubRow(Base):
 
 
 class DeviceIdentity(Base):
-    """A device as the hub knows it: by the thumbprints of its certificates (SHA-256, hex), or by
-    its symmetric keys (base64). ``authentication`` is the registry's word for which."""
+    """A device as the hub knows it: by the thumbprints of its certificates (SHA-256 or SHA-1,
+    upper-case hex), by a CA above it, or by its symmetric keys (base64). ``authentication`` is
+    the registry's word for which.
+
+    ``generation_id`` tells it from one of the same ID that was deleted before it;
+    ``status_updated`` is when it was enabled or disabled last, if it ever was.
+    """
 
     __tablename__ = "device_identity"
     __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012  SQLAlchemy's own
@@ -41,10 +47,25 @@ class DeviceIdentity(Base):
     primary_key: Mapped[str] = mapped_column(default="", repr=False)
     secondary_key: Mapped[str] = mapped_column(default="", repr=False)
     iot_edge: Mapped[bool] = mapped_column(default=False)
+    generation_id: Mapped[str] = mapped_column(default="")
+    status_reason: Mapped[str] = mapped_column(default="")
+    status_updated: Mapped[datetime | None] = mapped_column(default=None)
+
+    @property
+    def credentials(self) -> Credentials:
+        """By what it is known, as a plain value."""
+        return Credentials(
+            self.thumbprint,
+            self.secondary_thumbprint,
+            self.primary_key,
+            self.secondary_key,
+            by_authority=self.authentication == AUTHORITY,
+        )
 
     def __repr__(self) -> str:
         state = "enabled" if self.enabled else "disabled"
-        return f"<Device identity {self.device_id!r} in {self.hub}, {state}>"
+        proof = f"by {self.credentials.proof}"
+        return f"<Device identity {self.device_id!r} in {self.hub}: {proof}, {state}>"
 
 
 class Message(Base):
