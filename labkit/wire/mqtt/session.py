@@ -232,8 +232,8 @@ class Session:
         elif isinstance(packet, Unsubscribe):
             for topic in packet.filters:
                 self._subscriptions.pop(topic, None)
-            self._write(unsuback(packet.packet_id))
             face.subscribed(self._subscriptions)
+            self._write(unsuback(packet.packet_id))
         elif isinstance(packet, Ping):
             self._write(pingresp())
         elif isinstance(packet, Disconnect):
@@ -291,8 +291,8 @@ class Session:
                 granted.append(self._subscriptions[topic])
             else:
                 granted.append(_REFUSED_SUBSCRIPTION)
+        face.subscribed(self._subscriptions)  # before the client is told, which counts on it
         self._write(suback(packet.packet_id, granted))
-        face.subscribed(self._subscriptions)
 
     def _delivered(self, message: Publish) -> Iterator[bytes]:
         """To a client that subscribed to the topic, at QoS 0; others do not get it."""
