@@ -13,11 +13,19 @@ from labkit.cloud.store import wire_etag
 from labkit.errors import ServiceRefusal
 
 
-def read_object(data: bytes) -> dict[str, Any] | None:
-    """The JSON object in ``data``; None for anything else. JSON knows no NaN and no Infinity."""
+def read(data: bytes) -> Any:
+    """The JSON in ``data``, which knows no NaN and no Infinity. Raises ValueError."""
     try:
-        found = json.loads(data, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
+        return json.loads(data, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_object(data: bytes) -> dict[str, Any] | None:
+    """The JSON object in ``data``; None for anything else."""
+    try:
+        found = read(data)
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 

@@ -56,5 +56,9 @@ class Channel(Protocol):
         that is gone by then gets no ``then``."""
         ...
 
+    def soon(self, call: Callable[[], None]) -> None:
+        """Makes a call on the event loop's thread; from any thread. None once it is closed."""
+        ...
+
 
 MakeApplication = Callable[[Channel], Application]

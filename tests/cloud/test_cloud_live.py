@@ -61,7 +61,7 @@ class World:
     def connect(self, *subjects: Subject) -> Line:
         line, presented = Line(), Presented((self.device.certificate,))
         self.hub.connect(self.name, self.name, presented, outlet=line)
-        self.hub.listen(self.name, line, subjects)
+        self.hub.listen(self.name, line, dict.fromkeys(subjects, 1), clean=True)
         return line
 
 

@@ -28,6 +28,7 @@ class TwinState:
     reported: Mapping[str, Any] = field(default_factory=dict)
     desired_version: int = 1
     reported_version: int = 1
+    stamps: Mapping[str, Any] = field(default_factory=dict)
 
 
 _identities: Table = DeviceIdentity.__table__  # type: ignore[assignment]
@@ -81,7 +82,8 @@ def place(
     if found != tuple(wanted[name] for name in _CREDENTIALS):
         connection.execute(_renew.values(etag=new_etag(), **wanted), at)
     if twin is not None:
-        connection.execute(_change_twin.values(**_halves(twin)), at)
+        changes = _twins.c.changes + 1
+        connection.execute(_change_twin.values(**_halves(twin), changes=changes), at)
 
 
 def add(
@@ -116,12 +118,12 @@ def remove(connection: Connection, hub: str, device_id: str) -> TwinState | None
     if found is None:
         return None
     row = found._mapping
-    names = ("tags", "desired", "reported", "desired_version", "reported_version")
+    names = ("tags", "desired", "reported", "desired_version", "reported_version", "stamps")
     return TwinState(**{name: row[name] for name in names})
 
 
 def _twin_row(hub: str, device_id: str, twin: TwinState) -> dict[str, Any]:
-    return {"hub": hub, "device_id": device_id, **_halves(twin)}
+    return {"hub": hub, "device_id": device_id, "changes": 1, **_halves(twin)}
 
 
 def _halves(twin: TwinState) -> dict[str, Any]:
@@ -131,6 +133,7 @@ def _halves(twin: TwinState) -> dict[str, Any]:
         "reported": twin.reported,
         "desired_version": twin.desired_version,
         "reported_version": twin.reported_version,
+        "stamps": twin.stamps,
     }
 
 

@@ -135,6 +135,9 @@ class WebSocketConnection:
     def work(self, job: Callable[[], T], then: Callable[[T], None]) -> None:
         self._link.work(job, then)
 
+    def soon(self, call: Callable[[], None]) -> None:
+        self._link.soon(call)
+
     # ---- inside
 
     def _goodbye(self, reason: int) -> None:

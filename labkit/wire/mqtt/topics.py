@@ -23,6 +23,13 @@ def properties(text: str) -> dict[str, str]:
     return {unquote(name): unquote(value) for name, _, value in pairs}
 
 
+def bag(values: Mapping[str, str]) -> str:
+    """Properties as they stand in a topic: the inverse of :func:`properties`."""
+    return "&".join(
+        f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in values.items()
+    )
+
+
 def request_id(topic: str) -> str:
     """The ``$rid`` of a request, exactly as the client wrote it; empty without one.
 
