@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from cryptography import x509
 
 from labkit.cloud.dps.registrations import ASSIGNING, Operation, Registration
-from labkit.cloud.store import wire_etag
+from labkit.cloud.store import azure_time, wire_etag
 from labkit.errors import ServiceRefusal
 
 
@@ -41,7 +41,7 @@ def dumps(value: Any) -> bytes:
 
 def timestamp(moment: datetime) -> str:
     """As .NET writes it: seven digits behind the point, and Z."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}0Z"
+    return azure_time(moment)
 
 
 def distinguished_name(name: x509.Name) -> str:

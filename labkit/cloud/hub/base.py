@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from labkit.clock import Clock
 from labkit.cloud import codes
 from labkit.cloud.certificates import CaCertificates
 from labkit.cloud.hub.admission import Admission
 from labkit.cloud.hub.authentication import KNOWN
+from labkit.cloud.hub.documents import Documents
+from labkit.cloud.hub.jobs import Jobs
 from labkit.cloud.hub.names import DOMAIN
+from labkit.cloud.hub.query import Queries
 from labkit.cloud.hub.registry import Devices
 from labkit.cloud.hub.shared import Shared
 from labkit.cloud.hub.tables import DeviceIdentity
@@ -21,7 +26,8 @@ from labkit.trace import failed
 
 class HubBase:
     """A hub's name, and what it works with. ``connections`` is who is connected now, ``devices``
-    its identity registry, ``certificates`` the CAs that were uploaded to it."""
+    its identity registry, ``certificates`` the CAs that were uploaded to it, ``jobs`` what is done
+    at many devices."""
 
     def __init__(
         self,
@@ -43,6 +49,24 @@ class HubBase:
             name, self.host_name, database, clock, refusals, self.certificates
         )
         self.devices = Devices(name, database, clock, events, refusals, self.connections)
+        self.queries = Queries(Documents(name, database, self.connections), refusals)
+        self.jobs = Jobs(
+            name,
+            database,
+            clock,
+            events,
+            refusals,
+            self.queries,
+            shared.runner,
+            shared.work,
+        )
+
+    def query(self, text: str) -> list[dict[str, Any]]:
+        """All rows of a query in IoT Hub's language: ``SELECT * FROM devices WHERE …``.
+
+        Raises ServiceRefusal (400004), which says at which character it cannot be read.
+        """
+        return self.queries.all(text)
 
     def refuse_request(
         self, device_id: str, why: str, cure: str, *, rule: str = "the request can be read"

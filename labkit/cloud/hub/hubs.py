@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 
 from labkit.clock import Clock
 from labkit.cloud import codes
 from labkit.cloud.hub import limits
+from labkit.cloud.hub.methods import MethodResult
 from labkit.cloud.hub.names import DOMAIN, hub_label
 from labkit.cloud.hub.service import Hub
 from labkit.cloud.hub.shared import Shared
@@ -21,6 +24,7 @@ from labkit.database import Database
 from labkit.errors import NotFound, ServiceRefusal
 from labkit.events import Events
 from labkit.trace import Check, failed
+from labkit.work import Work
 
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
 _SOURCE = "Azure documentation, IoT: communicate with an IoT hub using MQTT"
@@ -37,6 +41,30 @@ class HubUser:
     api_version: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A hub as its jobs need it."""
+
+    hub: Hub
+
+    def named_by(self, condition: str) -> list[str]:
+        return self.hub.queries.devices(condition)
+
+    def begin_method(
+        self,
+        device_id: str,
+        name: str,
+        payload: Any,
+        response_timeout: float,
+        connect_timeout: float,
+    ) -> Future[MethodResult]:
+        hub = self.hub
+        return hub.begin_method(device_id, name, payload, response_timeout, connect_timeout)
+
+    def patch_twin(self, device_id: str, patch: Mapping[str, Any]) -> None:
+        self.hub.update_twin(device_id, desired=patch.get("desired"), tags=patch.get("tags"))
+
+
 class Hubs:
     """The hubs of one lab, in the order of their names."""
 
@@ -45,7 +73,17 @@ class Hubs:
     ) -> None:
         self._database, self._clock = database, clock
         self._events, self._refusals = events, refusals
-        self._shared = Shared(database, clock, events)
+        self._shared = Shared(database, clock, events, lambda name: _Target(self._hub(name)))
+        self._shared.runner.resume()
+
+    @property
+    def work(self) -> Work:
+        """What is told how far jobs are that somebody waits for."""
+        return self._shared.work
+
+    @work.setter
+    def work(self, work: Work) -> None:
+        self._shared.work = work
 
     def add(self, name: str) -> Hub:
         """A hub linked to DPS, made when absent. ``name`` with or without its domain."""
@@ -79,8 +117,8 @@ class Hubs:
             raise self._refuse(user.device_id, check, presented) from error
 
     def close(self) -> None:
-        """Whoever waits for an answer of a device waits no longer."""
-        self._shared.running.close()
+        """Whoever waits for an answer of a device waits no longer, and no job goes on."""
+        self._shared.close()
 
     def __iter__(self) -> Iterator[Hub]:
         return (self._hub(name) for name in self._names())

@@ -55,7 +55,9 @@ def key(found: list[Any]) -> str:
 def unquoted(text: str) -> str:
     """The text that a literal stands for: its quotes taken off, its escapes read."""
     quote, inner = text[0], text[1:-1]
-    return _ESCAPES.sub(_unescaped, inner.replace(quote * 2, f"\\{quote}"))
+    read = _ESCAPES.sub(_unescaped, inner.replace(quote * 2, f"\\{quote}"))
+    # Two escapes may be the halves of one character, as in JSON.
+    return read.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _unescaped(found: re.Match[str]) -> str:
