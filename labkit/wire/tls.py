@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from cryptography import x509
@@ -182,9 +183,9 @@ class Link(asyncio.Protocol):
             self._stop_waiting()
             self._deadline = self._loop.call_later(seconds, self._too_late, what, seconds)
 
-    def work(self, job: Callable[[], T], then: Callable[[T], None]) -> None:
-        """Does in another thread what may take its time, and gives ``then`` its result. Until
-        that nothing more is taken from the client."""
+    def work(self, job: Callable[[], T | Future[T]], then: Callable[[T], None]) -> None:
+        """Does in another thread what may take its time, and gives ``then`` its result, or that
+        of the future which it returns. Until that nothing more is taken from the client."""
         self._working = True
         self._workers.run(job, lambda result: self._worked(then, result), self._give_up)
 
