@@ -357,6 +357,28 @@ def test_migrate_takes_the_twin_along(service: Emulated) -> None:
         service.cloud.hubs.get("alpha-hub").twin(NAME)
 
 
+class _Line:
+    """A live connection that remembers why it ended."""
+
+    ended = ""
+
+    def deliver(self, message: object) -> None:
+        """Nothing is sent in this test."""
+
+    def end(self, why: str) -> None:
+        self.ended = why
+
+
+def test_a_device_that_moves_is_cut_off_where_it_was(service: Emulated) -> None:
+    line, connections = _Line(), service.cloud.hubs.get("alpha-hub").connections
+    connections.enter("alpha-hub", NAME, line)
+    connections.enter("beta-hub", NAME, _Line())
+    moved(service, MIGRATE)
+    assert line.ended == "its identity moved to another hub"
+    assert connections.find("alpha-hub", NAME) is None
+    assert connections.find("beta-hub", NAME) is not None
+
+
 def test_reset_begins_with_the_initial_twin(service: Emulated) -> None:
     _, record = moved(service, RESET)
     assert (record.assigned_hub, record.substatus) == (host("beta-hub"), "deviceDataReset")

@@ -91,7 +91,7 @@ class ProvisioningService:
         self.enrollment_groups = EnrollmentGroups(*everywhere, self._trust)
         self.registrations = Registrations(database, events, refusals)
         self.linked_hubs = LinkedHubs(database, events)
-        self._assignments = Assignments(database, clock, self.linked_hubs)
+        self._assignments = Assignments(database, clock, self.linked_hubs, hubs.cut_off)
         self.retry_after = 3
         self.disabled_answer: Literal["refuse", "status"] = "refuse"
         self.real_time: Callable[[], datetime] = machine_time

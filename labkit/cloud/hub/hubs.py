@@ -116,6 +116,12 @@ class Hubs:
             )
             raise self._refuse(user.device_id, check, presented) from error
 
+    def cut_off(self, hub: str, device_id: str) -> None:
+        """Ends the connection of a device whose identity moved to another hub."""
+        connections = self._shared.running.connections
+        connections.end(hub, device_id, "its identity moved to another hub")
+        connections.forget(hub, device_id)
+
     def close(self) -> None:
         """Whoever waits for an answer of a device waits no longer, and no job goes on."""
         self._shared.close()

@@ -33,7 +33,8 @@ def _cancel(call: Call) -> Response:
 
 
 def _query(call: Call) -> Response:
-    """A list, as the service was seen to send it, whatever its reference says."""
+    """A list, with its continuation in a header, as Azure's Node client reads it. The reference,
+    and the Python client with it, have an object here."""
     asked = call.request.query
     found = call.hub.jobs.find(asked.get("jobType", ""), asked.get("jobStatus", ""))
     token = call.request.headers.get(CONTINUATION, "")
