@@ -46,7 +46,9 @@ class Explanation:
 
     @property
     def answer(self) -> str:
-        """All that Azure says."""
+        """All that Azure says; of a connection that ended in TLS, who ended it."""
+        if self.in_tls:
+            return self.refusal.message
         return f"{self.refusal.status} {self.refusal.code}: {self.refusal.message}"
 
     @property
@@ -61,6 +63,8 @@ class Explanation:
     @property
     def shown(self) -> str:
         """What was shown, a code and an ETag left out: ``It sent: CN=a, CN=b``."""
+        if self.in_tls and not self.refusal.chain:
+            return "The client left before it had shown a certificate of its own"
         return f"{'Shown was' if self._is_proof else 'It sent'}: {self._sent()}"
 
     def __str__(self) -> str:
@@ -73,7 +77,7 @@ class Explanation:
         return {"text/plain": str(self), "text/html": self._html()}
 
     def _lines(self) -> Iterator[str]:
-        if self._in_tls:
+        if self.in_tls:
             yield f"{self._who()} ended in TLS, before any protocol of Azure could answer."
         else:
             yield f"{self._who()} was refused. Azure says only:"
@@ -90,7 +94,8 @@ class Explanation:
             yield f"See: {self.failure.source}"
 
     @property
-    def _in_tls(self) -> bool:
+    def in_tls(self) -> bool:
+        """Whether TLS ended before any service was asked."""
         return self.refusal.status == 0
 
     @property
@@ -106,7 +111,7 @@ class Explanation:
             return f"The proof for the CA certificate {self.refusal.device!r}"
         if self._is_stale:
             return f"A change of the CA certificate {self.refusal.device!r}"
-        if self._in_tls:
+        if self.in_tls:
             return "A connection"
         service = {"dps": "DPS", "hub": "IoT Hub"}.get(self.refusal.service, "the service")
         return f"{self.refusal.device or 'A client'} at {service}"
@@ -120,7 +125,7 @@ class Explanation:
 
     def _opening(self) -> str:
         who, answer = html.escape(self._who()), html.escape(self.answer)
-        if self._in_tls:
+        if self.in_tls:
             return f"<b>{who} ended in TLS</b>, before any protocol of Azure could answer."
         return f"<b>{who} was refused.</b> Azure says only <code>{answer}</code>"
 

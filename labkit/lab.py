@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from labkit.device import Device, Impostor, Network
     from labkit.explanation import Explanation
     from labkit.graph import Picture
+    from labkit.hsm import TokenKey
     from labkit.rooms import Rooms
     from labkit.supplychain import Custodian, SupplyChain
     from labkit.supplychain.accountability import Accountability
@@ -148,12 +149,16 @@ class Lab:
         """
         return self._supply_chain.issued_chain(device)
 
-    def impersonate(self, device: str, by: Custodian[Device] | str) -> Impostor:
-        """A device as a custodian can play it who carried its private key, and so has a copy.
+    def impersonate(
+        self, device: str, by: Custodian[Device] | str, *, key: TokenKey | None = None
+    ) -> Impostor:
+        """A device as a custodian can play it who carried its private key, and so has a copy; or
+        with a ``key`` of their own, who has caught only the certificates that it sends.
 
-        Raises NotFound for a custodian who has none: a key that was born in its device stays.
+        Raises NotFound without ``key`` for a custodian who has no copy: a key that was born in
+        its device stays.
         """
-        return self._rooms.impostor(device, by if isinstance(by, str) else by.name)
+        return self._rooms.impostor(device, by if isinstance(by, str) else by.name, key)
 
     def public_ca(self, name: str = "Example Trust Services") -> PublicCA[Device]:
         """A stand-in for a company that sells CA certificates: made when first named."""
@@ -195,6 +200,7 @@ class Lab:
         from labkit.explanation import Explanation
 
         refusals = self._rooms.cloud.refusals
+        self.listener.settle()
         if isinstance(what, ServiceRefusal):
             what = what.tracking_id
         if not isinstance(what, str):

@@ -16,7 +16,7 @@ from labkit.database import closed
 from labkit.device import Device, Impostor, Network
 from labkit.device.flash import Flash
 from labkit.events import Events
-from labkit.hsm import TokenStore
+from labkit.hsm import TokenKey, TokenStore
 from labkit.pki.identity import Identity
 from labkit.supplychain import SupplyChain
 from labkit.supplychain.carried import copy_of
@@ -92,9 +92,13 @@ class Rooms:
             raise closed()
         return Network(self._host, self.cloud.dps.id_scope, self.server.root_pem)
 
-    def impostor(self, device: str, holder: str) -> Impostor:
-        """The device as a custodian plays it who carried its key. Raises NotFound."""
-        copy = copy_of(device, holder, self.supply_chain)
+    def impostor(self, device: str, holder: str, key: TokenKey | None = None) -> Impostor:
+        """The device as a custodian plays it who carried its key, or with another key and the
+        certificates that it sends. Raises NotFound."""
+        if key is None:
+            copy = copy_of(device, holder, self.supply_chain)
+        else:
+            copy = Identity(key, tuple(self.supply_chain.device(device).chain))
         flash = Flash(self._path / "impostors" / quote(holder, safe=""), copy.name)
         self._impostors.append(Impostor(holder, copy, flash, lambda: self.network, self._events))
         return self._impostors[-1]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from labkit.cloud.dps.attestation import POSSESSION
 from labkit.cloud.presented import Presented
+from labkit.pki import chain
 from labkit.trace import Check, failed
 
 TRUST = "the client trusts the server's certificate"
@@ -44,7 +45,11 @@ def explained(reason: str, presented: Presented) -> Failure | None:
     _, is_alert, alert = reason.partition("alert ")
     if is_alert and alert in _DISTRUST:
         return Failure(BY_CLIENT, _distrust(about, alert))
-    return Failure(BY_SERVER, _no_possession(about)) if reason in _NO_POSSESSION else None
+    if reason not in _NO_POSSESSION:
+        return None
+    if presented.leaf is not None:  # says more than an address; that device is not accused
+        about = f"the client that sent {chain.subject(presented.leaf)}"
+    return Failure(BY_SERVER, _no_possession(about))
 
 
 def _distrust(about: str, alert: str) -> Check:
@@ -52,8 +57,8 @@ def _distrust(about: str, alert: str) -> Check:
         TRUST,
         about,
         f"it left with the TLS alert {alert!r}",
-        "let the client trust the file that `labkit serve` names as serverCa "
-        "(in Python: lab.server.root_file)",
+        "put the root that vouches for the server into the client's trust store: `labkit serve` "
+        "names the file as serverCa (in Python: lab.server.root_file)",
         "dial a name or an address that the server's certificate covers: `labkit hosts` names them",
     )
 
@@ -62,8 +67,8 @@ def _no_possession(about: str) -> Check:
     return failed(
         POSSESSION,
         about,
-        "its signature of the handshake does not fit the certificate that it sent",
-        "give the client the private key that belongs to the certificate",
-        "a certificate that somebody else's device sends is stolen: that device has to be disabled "
-        "only where its private key was stolen too",
+        "its signature is by another key than that of the certificate",
+        "if it is the device: give it the private key that belongs to its certificate",
+        "if it is somebody else: nothing has to be mended, for a certificate is public, and "
+        "without its key it opens nothing",
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -15,7 +16,8 @@ from labkit.device.payload import as_json
 from labkit.errors import BadCertificate, ConnectionFailed
 from labkit.events import Events
 from labkit.hsm import TokenKey
-from labkit.pki import chain
+from labkit.pki import chain, reading
+from labkit.pki.forms import Readable
 from labkit.pki.identity import Identity
 
 _LONGEST_SHOWN = 1_000
@@ -90,6 +92,45 @@ class Device:
         self._record("installed", f"installed a chain of {len(certificates)}")
 
     @property
+    def network(self) -> Network:
+        """What it is configured with: what the lab's devices are made with, but for what was
+        changed in its flash since. Raises WorkspaceError once the lab is closed."""
+        made_with, state = self._network(), self._flash.state
+        return replace(
+            made_with,
+            id_scope=state.get("id_scope") or made_with.id_scope,
+            server_roots=self._flash.roots or made_with.server_roots,
+        )
+
+    def configure(self, *, id_scope: str = "") -> None:
+        """Changes which provisioning service it asks; without a value, to the lab's own again."""
+        self._network()
+        self._flash.remember({**self._flash.state, "id_scope": id_scope})
+        self._record("configured", f"is configured with {id_scope or 'the ID scope of the lab'}")
+
+    @property
+    def trusted_roots(self) -> list[x509.Certificate]:
+        """Its trust store: the CAs that may vouch for a *server*. Its own chain is not in it."""
+        return reading.read_certificates(self.network.server_roots)
+
+    def install_roots(self, roots: Sequence[x509.Certificate] | Readable) -> None:
+        """Replaces its trust store, as a firmware update would: PEM, DER, a file, or certificates.
+
+        Raises BadCertificate for what holds none.
+        """
+        self._network()
+        if isinstance(roots, bytes | str | Path):
+            roots = reading.read_certificates(roots)
+        if not roots:
+            raise BadCertificate(
+                f"{self.name} would trust no server at all",
+                expected="the roots that may vouch for a server",
+                cure="those of this lab's services: lab.network.server_roots",
+            )
+        self._flash.install_roots(roots)
+        self._record("installed", f"trusts servers below {chain.names(self.trusted_roots)}")
+
+    @property
     def assignment(self) -> Assignment | None:
         """What DPS said last; kept in flash across restarts."""
         kept = self._flash.state.get("assignment")
@@ -99,7 +140,7 @@ class Device:
         """Registers with DPS and remembers the hub. Raises ProvisioningFailed."""
         from labkit.device import sdk  # the SDK is slow to import, and a lab opens without it
 
-        network = self._network()
+        network = self.network
         self._record("provision", f"asks DPS to provision it, sending {chain.names(self.chain)}")
         result = sdk.register(network, self.name, self._identity(sdk))
         state = result.registration_state
@@ -115,7 +156,7 @@ class Device:
         if self._client is not None and self._client.connected:
             return self
         self.disconnect()
-        network = self._network()
+        network = self.network
         assigned = self.assignment
         if assigned is None:
             raise ConnectionFailed(

@@ -24,6 +24,7 @@ class Flash:
         self._directory = directory / quote(device, safe="")
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.chain_file = self._directory / "chain.pem"
+        self._roots_file = self._directory / "server-roots.pem"
         self._state_file = self._directory / "state.json"
         self._edition = (0, 0)
         self._chain: list[x509.Certificate] = []
@@ -43,6 +44,14 @@ class Flash:
 
     def install(self, certificates: Sequence[x509.Certificate]) -> None:
         write_whole(self.chain_file, chain.to_pem(certificates))
+
+    @property
+    def roots(self) -> str:
+        """The trust store, in PEM; empty while none was installed."""
+        return self._roots_file.read_text() if self._roots_file.exists() else ""
+
+    def install_roots(self, certificates: Sequence[x509.Certificate]) -> None:
+        write_whole(self._roots_file, chain.to_pem(certificates))
 
     @property
     def state(self) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Somebody who plays a device with a copy of its key. Nothing on the wire shows the difference."""
+"""Somebody who plays a device: with a copy of its key nothing on the wire shows the difference,
+with a key of their own they have only what the device shows to everybody."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from labkit.pki.identity import Identity
 
 class Impostor(Device):
     """A device in the hands of ``holder``: the same name, the same certificates, and another copy
-    of the same key. Its flash is its own, so the true device knows nothing of it."""
+    of the same key, or another key. Its flash is its own, so the true device knows nothing of
+    it."""
 
     def __init__(
         self,
@@ -27,7 +29,9 @@ class Impostor(Device):
         self.holder = holder
 
     def __repr__(self) -> str:
-        return f"<{self.holder} as {self.name!r}, with a copy of its key>"
+        has_copy = self.certificate.public_key() == self.key.public_key()
+        key = "a copy of its key" if has_copy else "a key of their own"
+        return f"<{self.holder} as {self.name!r}, with {key}>"
 
     def _record(self, kind: str, text: str) -> None:
         told = f"{self.holder}, as {self.name}, {text}"

@@ -8,6 +8,7 @@ module, the key in the token is put in place of the file.
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ _HASHES: dict[str, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {
     "sha384": hashes.SHA384,
     "sha512": hashes.SHA512,
 }
+_PLACE = re.compile(r" \(_ssl\.c:\d+\)$")  # a line of Python's own source
 _SHUTDOWN_SECONDS = 5.0
 _LARGEST_MESSAGE = "256 KB"
 _FAILURES = (
@@ -140,10 +142,8 @@ def register(network: Network, registration_id: str, identity: TokenX509) -> Any
         result = client.register()
     except _FAILURES as error:
         _shut_down(client)
-        raise ProvisioningFailed(
-            f"DPS did not provision {registration_id}",
-            found=_in_words(error),
-            cure="ask the lab why, the device learns no more: lab.explain()",
+        raise _told(
+            ProvisioningFailed, f"DPS did not provision {registration_id}", error
         ) from error
     return result
 
@@ -169,11 +169,7 @@ def connect(network: Network, hub: str, device_id: str, identity: TokenX509) -> 
         client.connect()
     except _FAILURES as error:
         client.shutdown()
-        raise ConnectionFailed(
-            f"{hub} did not take {device_id}",
-            found=_in_words(error),
-            cure="ask the lab why, the device learns no more: lab.explain()",
-        ) from error
+        raise _told(ConnectionFailed, f"{hub} did not take {device_id}", error) from error
     return client
 
 
@@ -230,11 +226,35 @@ def _in_the_labs_words(what: str) -> Iterator[None]:
         ) from error
 
 
+def _told(kind: type[LabError], refused: str, error: Exception) -> LabError:
+    """Who said no: the device itself, which did not trust the server, or the other side."""
+    distrust = next(
+        (e for e in _causes(error) if isinstance(e, ssl.SSLCertVerificationError)), None
+    )
+    if distrust is None:
+        cure = "ask the lab why, the device learns no more: lab.explain()"
+        return kind(refused, found=_in_words(error), cure=cure)
+    return kind(
+        "The device did not trust the server, and left in the TLS handshake",
+        expected="a certificate for the name that it dialled, below a root in its own trust store",
+        found=distrust.verify_message,
+        cure="put the root that vouches for the server into its trust store: "
+        "widget.install_roots(lab.network.server_roots)",
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what it came from."""
+    at: BaseException | None = error
+    while at is not None:
+        yield at
+        at = at.__cause__
+
+
 def _in_words(error: BaseException) -> str:
     """The SDK's error and what it came from, in one line."""
-    parts, at = [], error
-    while at is not None:
-        text = str(at).strip().split("\n")[0]
-        parts.append(f"{type(at).__name__}: {text}" if text else type(at).__name__)
-        at = at.__cause__  # type: ignore[assignment]
+    parts = []
+    for cause in _causes(error):
+        text = _PLACE.sub("", str(cause).strip().split("\n")[0])
+        parts.append(f"{type(cause).__name__}: {text}" if text else type(cause).__name__)
     return ", from ".join(dict.fromkeys(parts))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from networkx import DiGraph
 
     from labkit.cloud.presentations import Presentation
+    from labkit.cloud.refusals import Refusal
     from labkit.lab import Lab
     from labkit.trace import Check
 
@@ -43,6 +44,9 @@ class _Board:
         self._verified = lab.dps.certificates.verified()
         self._visits = {visit.device: visit for visit in lab.cloud.visits("dps")}
         self._last = next(iter(self._visits.values()), None)
+        self._ended = self._ended_in_tls()
+        if self._ended is not None:
+            self._last = None  # what came before it is not what the picture is about
         self._authorities = [ca for custodian in lab.custodians for ca in custodian.authorities()]
         self._certificates = [ca.certificate for ca in self._authorities]
         self._by_name: dict[x509.Name, list[x509.Certificate]] = {}
@@ -67,12 +71,24 @@ class _Board:
             return "An empty lab", "Nothing has been made yet."
         if not self._authorities:
             return "No certificate yet", "There are tokens, and nobody has signed anything."
+        if self._ended is not None:
+            return "A connection ended in TLS", _end(self._ended)
         visit = self._last
         if visit is None:
             return "The supply chain", "No device has asked DPS for a hub yet."
         if visit.accepted:
             return f"{visit.device} is provisioned", f"It sent {chain.names(visit.chain)}."
         return f"{visit.device} is refused", self._reason(visit)
+
+    def _ended_in_tls(self) -> Refusal | None:
+        """The last thing that happened, where it was a handshake that failed."""
+        refusal = self._lab.cloud.refusals.last()
+        if refusal is None or refusal.service != "tls":
+            return None
+        services = ("dps", *(hub.name for hub in self._lab.cloud.hubs))
+        newest = (next(iter(self._lab.cloud.visits(service)), None) for service in services)
+        later = any(visit is not None and visit.at > refusal.at for visit in newest)
+        return None if later else refusal
 
     def _reason(self, visit: Presentation) -> str:
         failure = self._failure(visit)
@@ -298,6 +314,12 @@ class _Board:
             known = f"entry {entry.name}" if entry else self._known(signing)
             if known is not None:
                 yield known
+
+
+def _end(refusal: Refusal) -> str:
+    failure = first_failure(refusal.checks)
+    why = f": {failure.why}" if failure else ""
+    return f"{refusal.message[:1].upper()}{refusal.message[1:]}{why}. No service ever heard of it."
 
 
 def _heard(messages: int) -> str:

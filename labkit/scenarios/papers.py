@@ -32,6 +32,7 @@ Paper: TypeAlias = (
 )
 
 _SECONDS = 30
+_LENGTH = re.compile(r" \[length [0-9a-f]+\]")  # of a message of TLS: that of a signature varies
 _TRACE = re.compile(r"^[0-9A-F]+:error:", re.MULTILINE)  # the number is that of a thread
 
 
@@ -40,6 +41,11 @@ class Said:
     """What a tool said. A cell shows it as it is."""
 
     text: str
+
+    def only(self, *words: str) -> Said:
+        """The lines that hold one of these words, without what differs from run to run."""
+        lines = (line for line in self.text.splitlines() if any(word in line for word in words))
+        return Said("\n".join(_LENGTH.sub("", line) for line in lines))
 
     def __repr__(self) -> str:
         return self.text

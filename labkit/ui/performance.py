@@ -241,6 +241,7 @@ class Performance:
             step.action(self.lab)
         except LabError as error:
             failure = str(error)
+        self.lab.listener.settle()
         refused = self.lab.cloud.refusals.count() > refusals
         return self._shown(
             number,

@@ -28,6 +28,8 @@ from labkit.wire.workers import Workers
 _START_SECONDS = 10.0
 _GOODBYE_SECONDS = 1.0
 _ROUND_SECONDS = 0.01
+_ROUNDS = 3
+"""Of the loop: one to learn of what has arrived, one to take it in, one to be sure."""
 
 
 class Listener:
@@ -66,6 +68,12 @@ class Listener:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_START_SECONDS)
         self._loop.close()
+
+    def settle(self) -> None:
+        """Returns when whatever clients on this machine have sent by now has been looked at: an
+        alert with which one left is on its way when it knows already."""
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._call(_settled()).result(_START_SECONDS)
 
     def _bind(self, ports: Ports) -> None:
         mqtt_port = sockets.MQTT_PORT if ports.mqtt is None else ports.mqtt
@@ -130,3 +138,8 @@ class Listener:
     def _release(self) -> None:
         for bound, _ in self._bound:
             bound.close()
+
+
+async def _settled() -> None:
+    for _ in range(_ROUNDS):
+        await asyncio.sleep(0)

@@ -9,69 +9,23 @@ from concurrent.futures import CancelledError, Future, wait
 from pathlib import Path
 from typing import Any
 
-import forge
 import pytest
 from complaints import refused
+from hub_world import HUB, NAME, Line, World, add_identity
 from provisioning import Emulated, emulated
 from stories import eventually
 
 from labkit.cloud import Presented
-from labkit.cloud.hub import Hub, methods
-from labkit.cloud.hub.live import Connections, MethodCall, Subject, ToDevice
+from labkit.cloud.hub import methods
+from labkit.cloud.hub.live import Connections, Subject
 from labkit.cloud.hub.methods import MethodResult
 from labkit.errors import ServiceRefusal
-
-HUB, NAME = "alpha-hub", "widget"
-
-
-class Line:
-    """A connection that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.delivered: list[ToDevice] = []
-        self.ends: list[str] = []
-
-    def deliver(self, message: ToDevice) -> None:
-        self.delivered.append(message)
-
-    def end(self, why: str) -> None:
-        self.ends.append(why)
-
-    @property
-    def call(self) -> MethodCall:
-        (found,) = self.delivered
-        assert isinstance(found, MethodCall)
-        return found
 
 
 @pytest.fixture
 def emulator(tmp_path: Path) -> Iterator[Emulated]:
     with emulated(tmp_path / "cloud") as opened:
         yield opened
-
-
-class World:
-    """A hub with one device identity, and the device's certificate."""
-
-    def __init__(self, emulator: Emulated, name: str = NAME) -> None:
-        self.name, self.hub = name, emulator.cloud.hubs.get(HUB)
-        self.device = forge.device(name, None)
-        add_identity(emulator, self.hub, name, self.device)
-
-    def connect(self, *subjects: Subject) -> Line:
-        line, presented = Line(), Presented((self.device.certificate,))
-        self.hub.connect(self.name, self.name, presented, outlet=line)
-        self.hub.listen(self.name, line, dict.fromkeys(subjects, 1), clean=True)
-        return line
-
-
-def add_identity(emulator: Emulated, hub: Hub, name: str, device: forge.Forged) -> None:
-    from labkit.cloud.hub.placement import Credentials, place
-    from labkit.pki import chain
-
-    with emulator.cloud.database.quick_write() as connection:
-        held = Credentials(thumbprint=chain.thumbprint(device.certificate))
-        place(connection, hub.name, name, held, emulator.clock.now())
 
 
 @pytest.fixture
@@ -129,7 +83,7 @@ def test_presence_is_told_in_the_labs_time(world: World, emulator: Emulated) -> 
     line, connections = world.connect(), world.hub.connections
     came = emulator.clock.now()
     emulator.clock.advance(days=1)
-    connections.heard(HUB, NAME)
+    connections.heard(HUB, NAME, emulator.clock.now())
     emulator.clock.advance(days=1)
     world.hub.disconnected(NAME, line)
     found = connections.presence(HUB, NAME)

@@ -51,6 +51,7 @@ _ID_SCOPE = "the ID scope is this provisioning service's"
 _REGISTRATION_ID = "the registration ID is well formed"
 _CLIENT_ID = "the MQTT client ID is the registration ID"
 _OPERATION = "the operation is known"
+_SCOPES = "Azure documentation, DPS: terminology (ID scope)"
 _RECORD = "the device has a registration record"
 _ALONE = "no other registration of this device is under way"
 
@@ -351,8 +352,9 @@ class ProvisioningService:
                 caller.registration_id,
                 f"the device names {caller.id_scope!r}, this service has {self.id_scope!r}",
                 f"configure the device with the ID scope {self.id_scope}",
+                source=_SCOPES,
             )
-            raise self._refuse(caller, codes.UNAUTHORIZED, check)
+            raise self._turn_away(caller, Attested((check,), codes.UNAUTHORIZED))
 
     def _turn_away(self, caller: Caller, attested: Attested) -> ServiceRefusal:
         now, device = self._clock.now(), caller.registration_id

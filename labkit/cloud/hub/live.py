@@ -150,9 +150,8 @@ class Connections:
             before, found.subjects = found.subjects, wanted
         return wanted - before
 
-    def heard(self, hub: str, device_id: str) -> None:
+    def heard(self, hub: str, device_id: str, now: datetime) -> None:
         """The device said something."""
-        now = self._now()
         with self._lock:
             if (found := self._live.get((hub, device_id))) is not None:
                 found.last_activity = now

@@ -102,8 +102,9 @@ class Hub(Reaching):
 
     def receive(self, device_id: str, messages: Sequence[Telemetry]) -> None:
         """Keeps what a device sent; it is on disk when this returns."""
-        self._shared.inbox.keep(self.name, device_id, self._clock.now(), messages)
-        self.connections.heard(self.name, device_id)
+        now = self._clock.now()
+        self._shared.inbox.keep(self.name, device_id, now, messages)
+        self.connections.heard(self.name, device_id, now)
         size = sum(len(message.body) for message in messages)
         count = f"{len(messages)} messages, " if len(messages) > 1 else ""
         self._record(

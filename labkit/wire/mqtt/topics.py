@@ -17,6 +17,11 @@ def split(topic: str) -> tuple[str, dict[str, str]]:
     return path.removesuffix("/"), properties(query)
 
 
+def path(topic: str) -> str:
+    """The path alone."""
+    return topic.partition("?")[0].removesuffix("/")
+
+
 def properties(text: str) -> dict[str, str]:
     """``k=v&flag&%24.ct=text%2Fplain``, decoded; a name without a value has an empty one."""
     pairs = (item.partition("=") for item in text.split("&") if item)

@@ -37,7 +37,7 @@ _TOLD = {
 def received(client: str, packet: Packet) -> str:
     """What a client's packet says; empty for one that says nothing by itself."""
     if isinstance(packet, Publish):
-        path, _ = topics.split(packet.topic)
+        path = topics.path(packet.topic)
         if path.startswith("$iothub/methods/res/"):
             return f"{client} answers a method: {path.rpartition('/')[2]}"
         return f"{client} {_ASKED.get(path, 'sends a message')}"
@@ -52,7 +52,7 @@ def received(client: str, packet: Packet) -> str:
 
 def sent(client: str, answer: Publish) -> str:
     """What the service's message says: ``DPS answers smart-x-widget-001: 200``."""
-    path, _ = topics.split(answer.topic)
+    path = topics.path(answer.topic)
     stem, _, status = path.rpartition("/")
     if stem in _TOLD:
         return f"{_TOLD[stem]} {client}: {status}"
