@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.hub_server DIR N`` writes one certificate that all the devices share, says
 where it is served, and answers each line of its input: ``resident`` with its kilobytes,
-``method`` with the seconds that a method on every connected device took. It ends with its input.
+``method`` with the seconds that a method on every connected device took, ``job`` with those of a
+job that calls one, a hundred at a time. It ends with its input.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from time import perf_counter
 from cryptography.hazmat.primitives import serialization
 
 from benchmarks.fleet import Issuer
-from labkit.cloud.hub.placement import Credentials, place
+from labkit.cloud.hub.credentials import Credentials
+from labkit.cloud.hub.placement import place
 from labkit.lab import Lab
 from labkit.pki import chain
 from labkit.wire.ports import Ports
@@ -35,8 +37,8 @@ def main(directory: Path, count: int) -> None:
         }
         print(json.dumps(said), flush=True)
         for line in sys.stdin:
-            answer = _invoke_all(lab) if line.strip() == "method" else resident("self")
-            print(answer, flush=True)
+            asked = {"method": _invoke_all, "job": _job}.get(line.strip())
+            print(asked(lab) if asked else resident("self"), flush=True)
 
 
 def _make_devices(lab: Lab, directory: Path, count: int) -> None:
@@ -58,6 +60,13 @@ def _invoke_all(lab: Lab) -> float:
     begun = [hub.begin_method(one.device_id, "ping") for one in hub.connected()]
     wait(begun)
     assert all(call.result().status == 200 for call in begun)
+    return perf_counter() - start
+
+
+def _job(lab: Lab) -> float:
+    start = perf_counter()
+    job = lab.hub().jobs.invoke_method("*", "ping")
+    assert job.counts == {"completed": job.devices}, job
     return perf_counter() - start
 
 

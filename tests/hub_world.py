@@ -7,8 +7,9 @@ from provisioning import Emulated
 
 from labkit.cloud import Presented
 from labkit.cloud.hub import Hub
+from labkit.cloud.hub.credentials import Credentials
 from labkit.cloud.hub.live import MethodCall, Subject, ToDevice
-from labkit.cloud.hub.placement import Credentials, place
+from labkit.cloud.hub.placement import place
 from labkit.pki import chain
 
 HUB, NAME = "alpha-hub", "widget"
