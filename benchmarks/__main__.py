@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 
-from benchmarks import browser, crowd, issuance, line, picture, registration, startup, verdict
+from benchmarks import browser, crowd, hub, issuance, line, picture, registration, startup, verdict
 from benchmarks.result import Result
 
 
@@ -18,7 +18,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="a list of objects, for programs")
     options = parser.parse_args()
     results = []
-    for module in (startup, issuance, line, verdict, registration, crowd, picture, browser):
+    modules = (startup, issuance, line, verdict, registration, crowd, hub, picture, browser)
+    for module in modules:
         print(f"measuring {module.__name__.split('.')[-1]} …", file=sys.stderr)
         results += list(module.measure())
     print(json.dumps([r.to_json() for r in results], indent=2) if options.json else table(results))

@@ -28,7 +28,7 @@ from labkit.cloud.dps.entries import (
 )
 from labkit.cloud.dps.service import Caller, ProvisioningService
 from labkit.cloud.hub import placement
-from labkit.cloud.hub.placement import Credentials
+from labkit.cloud.hub.credentials import Credentials
 from labkit.events import Events
 from labkit.lab import Lab
 from labkit.pki import chain, profiles, request

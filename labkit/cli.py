@@ -102,7 +102,7 @@ def _value(options: argparse.Namespace) -> str:
 
 
 def _hosts(options: argparse.Namespace) -> int:
-    from labkit.cloud.hub.service import DOMAIN
+    from labkit.cloud.hub.names import DOMAIN
     from labkit.wire.endpoints import GLOBAL_ENDPOINT, SERVICE_ENDPOINT
 
     hubs = (f"{name.removesuffix(f'.{DOMAIN}')}.{DOMAIN}" for name in options.hub)

@@ -340,7 +340,7 @@ def counted(number: int, noun: str) -> str:
 
 def _check(ports: Ports, hubs: tuple[str, ...], clock: str) -> None:
     """Raises LabError for what cannot be, before a folder is made or an older lab is emptied."""
-    from labkit.cloud.hub.service import hub_label
+    from labkit.cloud.hub.names import hub_label
     from labkit.wire import sockets
 
     if clock:

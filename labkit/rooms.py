@@ -63,6 +63,7 @@ class Rooms:
         self.cloud = Cloud(self._path / "cloud.db", clock, self._events)
         self._leave.callback(self.cloud.close)
         self.cloud.dps.webhook = webhook.post
+        self.cloud.hubs.work = self._work
         for name in hubs:
             self.cloud.hubs.add(name)
         if not any(self.cloud.hubs):

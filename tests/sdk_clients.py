@@ -63,7 +63,13 @@ def dps_client(
 
 
 def hub_client(
-    story: Story, name: str, proof: PemDevice | str, *, websockets: bool, is_async: bool
+    story: Story,
+    name: str,
+    proof: PemDevice | str,
+    *,
+    websockets: bool,
+    is_async: bool,
+    **options: Any,
 ) -> Any:
     """For the hub."""
     kind = sdk_aio.IoTHubDeviceClient if is_async else IoTHubDeviceClient
@@ -71,6 +77,7 @@ def hub_client(
         "gateway_hostname": story.lab.listener.host,
         "server_verification_cert": story.lab.server.root_pem,
         "websockets": websockets,
+        **options,
     }
     if isinstance(proof, str):
         return kind.create_from_symmetric_key(proof, HUB, name, **common)

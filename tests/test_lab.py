@@ -237,7 +237,7 @@ def test_unknown_things_are_not_found_and_the_known_ones_named(story: Story) -> 
     with refused(NotFound, "'fabrikam-hub'", "contoso-hub"):
         story.lab.hub("fabrikam-hub")
     with refused(NotFound, "'nobody'"):
-        story.lab.hub().device("nobody")
+        story.lab.hub().devices.get("nobody")
 
 
 def test_a_hub_is_found_with_and_without_its_domain(lab: Lab) -> None:

@@ -61,4 +61,5 @@ class Cloud:
         return [v for v in presentations.attempts(self.database) if v.service == service]
 
     def close(self) -> None:
+        self.hubs.close()
         self.database.close()

@@ -30,3 +30,17 @@ HUB_REFUSED = AzureError(400, 400209, "Custom allocation was not authorized.")
 POSSESSION_FAILED = "IH400053"
 STALE_ETAG = AzureError(412, "IH412001", "Invalid ETag supplied.")  # azure-cli #13098
 HUB_UNAUTHORIZED = AzureError(401, 401003, "IotHubUnauthorized")
+
+# IoT Hub. What is said of methods: iotedge #98, azure-iot-sdk-c #717
+NOT_ONLINE = AzureError(404, 404103, "Timed out waiting for device to connect.")
+NO_ANSWER = AzureError(504, 504101, "Timed out waiting for the response from device.")
+NO_SUCH_DEVICE = AzureError(404, 404001, "DeviceNotFound")
+TWIN_CHANGED = AzureError(412, 412001, "PreconditionFailed")
+QUEUE_FULL = AzureError(403, 403004, "DeviceMaximumQueueDepthExceeded")
+DISPLACED = AzureError(400, 400027, "ConnectionForcefullyClosedOnNewConnection")
+DEVICE_EXISTS = AzureError(409, 409001, "DeviceAlreadyExists")
+IDENTITY_CHANGED = AzureError(412, 412001, "PreconditionFailed")
+ACCESS_DENIED = AzureError(401, 401002, "IotHubUnauthorizedAccess")
+NO_SUCH_JOB = AzureError(404, 404002, "JobNotFound")
+JOB_EXISTS = AzureError(409, 409002, "JobAlreadyExists")
+TOO_MANY_DEVICES = AzureError(413, 413002, "TooManyDevices")

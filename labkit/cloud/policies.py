@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -29,21 +29,40 @@ DPS_RIGHTS = (
     REGISTRATION_READ,
     REGISTRATION_WRITE,
 )
-HUB_RIGHTS = ("RegistryRead", "RegistryWrite", "ServiceConnect", "DeviceConnect")
+REGISTRY_READ, REGISTRY_WRITE = "RegistryRead", "RegistryWrite"
+SERVICE_CONNECT, DEVICE_CONNECT = "ServiceConnect", "DeviceConnect"
+HUB_RIGHTS = (REGISTRY_READ, REGISTRY_WRITE, SERVICE_CONNECT, DEVICE_CONNECT)
 
 _SOURCE = "Azure documentation, DPS: control access with shared access signatures"
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a kind of service has: the policy that may do all, and all that there is to do."""
+    """What a kind of service has: the policy that may do all, all that there is to do, and the
+    other policies that are there from the beginning, with what each of them may."""
 
     owner: str
     rights: tuple[str, ...]
+    others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def policies(self) -> Mapping[str, tuple[str, ...]]:
+        """Those that are there from the beginning, the owner first."""
+        return {self.owner: self.rights, **self.others}
 
 
 DPS = Kind("provisioningserviceowner", DPS_RIGHTS)
-HUB = Kind("iothubowner", HUB_RIGHTS)
+HUB = Kind(
+    "iothubowner",
+    HUB_RIGHTS,
+    {
+        "service": (SERVICE_CONNECT,),
+        "device": (DEVICE_CONNECT,),
+        "registryRead": (REGISTRY_READ,),
+        "registryReadWrite": (REGISTRY_READ, REGISTRY_WRITE),
+    },
+)
+"""As every new hub in Azure has them."""
 
 
 class Policy(Base):
@@ -58,8 +77,8 @@ class Policy(Base):
 
 
 class Policies:
-    """The policies of one service (``dps``, or a hub's name). The owner's is there from the
-    beginning, with keys that were made at random for this workspace."""
+    """The policies of one service (``dps``, or a hub's name). Some are there from the beginning,
+    with keys that were made at random for this workspace."""
 
     def __init__(self, service: str, kind: Kind, database: Database) -> None:
         self._service, self._kind, self._database = service, kind, database
@@ -97,14 +116,15 @@ class Policies:
         """The policy of this name, if there is one."""
         with self._database.read() as session:
             found = session.get(Policy, (self._service, name))
-        return self.owner if found is None and name == self._kind.owner else found
+        first = self._kind.policies.get(name)
+        return self.create(name, *first) if found is None and first is not None else found
 
     def __iter__(self) -> Iterator[Policy]:
         others = select(Policy).where(Policy.service == self._service).order_by(Policy.name)
-        yield self.owner
+        yield from (self.create(name, *rights) for name, rights in self._kind.policies.items())
         with self._database.read() as session:
             found = list(session.scalars(others))
-        yield from (policy for policy in found if policy.name != self._kind.owner)
+        yield from (policy for policy in found if policy.name not in self._kind.policies)
 
     def authorize(
         self, token: str, resources: Sequence[str], right: str, now: datetime
@@ -119,7 +139,7 @@ class Policies:
             return (self._unknown(said.policy),)
         resource = next((name for name in resources if said.covers(name)), resources[0])
         signed = sas.check(token, resource, (policy.primary_key, policy.secondary_key), now)
-        return (signed,) if signed.failed else (signed, _may(policy, right))
+        return (signed,) if signed.failed else (signed, may(policy, right))
 
     def _unknown(self, name: str) -> Check:
         why = f"it names {name!r} (skn)" if name else "it names none (skn)"
@@ -127,7 +147,8 @@ class Policies:
         return failed(POLICY, name, why, f"sign as one of: {known}", source=_SOURCE)
 
 
-def _may(policy: Policy, right: str) -> Check:
+def may(policy: Policy, right: str) -> Check:
+    """Whether whoever signs as this policy may do what needs the right."""
     if right in policy.rights:
         return passed(RIGHT, policy.name, f"it has {right}", source=_SOURCE)
     why = f"it has {', '.join(policy.rights) or 'no right at all'}; this needs {right}"

@@ -75,6 +75,14 @@ def machine_time() -> datetime:
     return datetime.fromtimestamp(time.time(), UTC)
 
 
+def azure_time(moment: datetime | None) -> str:
+    """As .NET writes it: seven digits behind the point, and Z; its first moment for none."""
+    if moment is None:
+        return "0001-01-01T00:00:00Z"
+    whole = moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    return f"{whole}0Z"
+
+
 def etag_matches(if_match: str, etag: str) -> bool:
     """If-Match (RFC 9110, 13.1.1) against the ETag of a record that exists.
 

@@ -95,7 +95,7 @@ class _Lane:
 
     def _knows(self, hub: Hub) -> None:
         counts = hub.messages_by_device()
-        for identity in hub.devices():
+        for identity in hub.devices:
             known = f"identity {hub.name}/{identity.device_id}"
             name = self._registered.get((hub.host_name, identity.device_id)) or identity.device_id
             device = f"device {name}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from labkit.cloud.dps.entries import Enrollment, EnrollmentGroup, SymmetricKeyAttestation
-from labkit.cloud.hub.placement import SAS
+from labkit.cloud.hub.credentials import SAS, form_of
 from labkit.graph.kinds import KIND_WORDS
 from labkit.graph.reissued import Reissued, reissued
 from labkit.graph.removed import Removed, removed
@@ -142,16 +142,16 @@ class _Inspector:
         facts = (
             ("host name", hub.host_name),
             ("linked to DPS", _linked(hub, self._lab)),
-            ("device identities", str(len(hub.devices()))),
+            ("device identities", str(len(hub.devices))),
             ("messages kept", str(hub.message_count())),
         )
         return Inspection(hub.name, "IoT hub", facts)
 
     def _identities(self, hub: Hub) -> Iterator[tuple[str, Inspection]]:
-        for identity in hub.devices():
+        for identity in hub.devices:
             facts = (
                 ("device ID", identity.device_id),
-                ("state", "enabled" if identity.enabled else "disabled"),
+                ("state", _state(identity)),
                 *_credentials(identity),
             )
             name = f"identity {hub.name}/{identity.device_id}"
@@ -161,6 +161,28 @@ class _Inspector:
 def _outcomes(visits: Sequence[Presentation]) -> str:
     refused = sum(not visit.accepted for visit in visits)
     return f"{len(visits) - refused} accepted, {refused} refused"
+
+
+def _state(identity: DeviceIdentity) -> str:
+    if identity.enabled:
+        return "enabled"
+    return f"disabled: {identity.status_reason}" if identity.status_reason else "disabled"
+
+
+def _credentials(identity: DeviceIdentity) -> Iterator[Fact]:
+    """By what the hub knows a device. A symmetric key is not told."""
+    if identity.authentication == SAS:
+        yield "credential", "two symmetric keys, which the hub knows as well as the device"
+        return
+    held = identity.credentials
+    thumbprint = held.thumbprint or held.secondary_thumbprint
+    if not thumbprint:
+        yield "credential", held.proof
+        return
+    yield "credential", f"the {form_of(thumbprint)} thumbprint of the device's certificate"
+    yield "thumbprint", thumbprint
+    if held.thumbprint and held.secondary_thumbprint:
+        yield "or thumbprint", held.secondary_thumbprint
 
 
 def _token(custodian: Custodian[Device]) -> Inspection:
@@ -184,17 +206,6 @@ def _thumbprints(entry: Enrollment) -> Iterator[Fact]:
     for role, slot in slots.items():
         if isinstance(slot, x509.Certificate):
             yield f"{role} certificate", f"SHA-256 thumbprint {chain.thumbprint(slot)}"
-
-
-def _credentials(identity: DeviceIdentity) -> Iterator[Fact]:
-    """By what the hub knows a device. A symmetric key is not told."""
-    if identity.authentication == SAS:
-        yield "credential", "two symmetric keys, which the hub knows as well as the device"
-        return
-    yield "credential", "the SHA-256 thumbprint of the device's certificate"
-    yield "thumbprint", identity.thumbprint
-    if identity.secondary_thumbprint:
-        yield "or thumbprint", identity.secondary_thumbprint
 
 
 def _linked(hub: Hub, lab: Lab) -> str:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from cryptography import x509
 
 from labkit.cloud.dps.registrations import ASSIGNING, Operation, Registration
-from labkit.cloud.store import wire_etag
+from labkit.cloud.store import azure_time, wire_etag
 from labkit.errors import ServiceRefusal
 
 
-def read_object(data: bytes) -> dict[str, Any] | None:
-    """The JSON object in ``data``; None for anything else. JSON knows no NaN and no Infinity."""
+def read(data: bytes) -> Any:
+    """The JSON in ``data``, which knows no NaN and no Infinity. Raises ValueError."""
     try:
-        found = _reader.decode(data.decode(json.detect_encoding(data), "surrogatepass"))
-    except (ValueError, RecursionError):
+        return _reader.decode(data.decode(json.detect_encoding(data), "surrogatepass"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_object(data: bytes) -> dict[str, Any] | None:
+    """The JSON object in ``data``; None for anything else."""
+    try:
+        found = read(data)
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 
@@ -38,8 +46,7 @@ def dumps(value: Any) -> bytes:
 
 def timestamp(moment: datetime) -> str:
     """As .NET writes it: seven digits behind the point, and Z."""
-    whole = moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
-    return f"{whole}0Z"
+    return azure_time(moment)
 
 
 def distinguished_name(name: x509.Name) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
 from labkit.cloud.presented import Presented
@@ -50,10 +51,14 @@ class Channel(Protocol):
         """Closes unless it is called again within ``seconds``."""
         ...
 
-    def work(self, job: Callable[[], T], then: Callable[[T], None]) -> None:
-        """Does in another thread what may take its time, and gives ``then`` its result. Until
-        that nothing more is taken from the client, so that answers keep their order. A client
-        that is gone by then gets no ``then``."""
+    def work(self, job: Callable[[], T | Future[T]], then: Callable[[T], None]) -> None:
+        """Does in another thread what may take its time, and gives ``then`` its result, or that
+        of the future which it returns. Until that nothing more is taken from the client, so that
+        answers keep their order. A client that is gone by then gets no ``then``."""
+        ...
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Makes a call on the event loop's thread; from any thread. None once it is closed."""
         ...
 
 

@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from cryptography import x509
@@ -97,7 +98,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self._socket = transport
+        self._socket, self._loop = transport, asyncio.get_running_loop()
         transport.set_write_buffer_limits(high=HIGH_WATER)
         self.peer = str((transport.get_extra_info("peername") or ("",))[0])
         self._opened.add(self)
@@ -132,8 +133,7 @@ class Link(asyncio.Protocol):
         """The client reads too slowly. What it still sends stays in its own socket."""
         self._full = True
         self._socket.pause_reading()
-        loop = asyncio.get_running_loop()
-        self._patience = loop.call_later(STALL_SECONDS, self._cut_off)
+        self._patience = self._loop.call_later(STALL_SECONDS, self._cut_off)
 
     def resume_writing(self) -> None:
         self._full = False
@@ -186,19 +186,23 @@ class Link(asyncio.Protocol):
         """Closes the link unless it is called again within ``seconds``."""
         if self._closing:
             return
-        loop = asyncio.get_running_loop()
-        due = loop.time() + seconds
+        due = self._loop.time() + seconds
         self._awaited = due, what, seconds
         # A timer that rings too early is set again then: cheaper than a new one for each packet.
         if self._deadline is None or self._deadline.when() > due:
             self._stop_waiting()
-            self._deadline = loop.call_at(due, self._rings, loop)
+            self._deadline = self._loop.call_at(due, self._rings)
 
-    def work(self, job: Callable[[], T], then: Callable[[T], None]) -> None:
-        """Does in another thread what may take its time, and gives ``then`` its result. Until
-        that nothing more is taken from the client."""
+    def work(self, job: Callable[[], T | Future[T]], then: Callable[[T], None]) -> None:
+        """Does in another thread what may take its time, and gives ``then`` its result, or that
+        of the future which it returns. Until that nothing more is taken from the client."""
         self._working = True
         self._workers.run(job, lambda result: self._worked(then, result), self._give_up)
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Makes a call on the loop's thread; from any thread. None once the link is closed."""
+        with contextlib.suppress(RuntimeError):  # a loop that is closed: everybody has gone
+            self._loop.call_soon_threadsafe(self._call, call)
 
     def become(self, application: Application, data: bytes) -> None:
         """Another protocol from here on, which begins with ``data``."""
@@ -207,6 +211,13 @@ class Link(asyncio.Protocol):
             application.received(data)
 
     # ---- inside
+
+    def _call(self, call: Callable[[], None]) -> None:
+        try:
+            if not self._closing:
+                call()
+        except Exception as error:
+            self._give_up(error)
 
     def _worked(self, then: Callable[[T], None], result: T) -> None:
         self._working = False
@@ -270,20 +281,30 @@ class Link(asyncio.Protocol):
         return f"a client that sent {sent} certificate{'s' if sent > 1 else ''}"
 
     def _deliver(self) -> bool:
-        """Whether there was anything to hand over."""
+        """All that one read of the socket brought, in one go: a client that writes each packet
+        in a TLS record of its own is served as well as another. Whether there was anything."""
         assert self._application is not None
-        found = False
-        while not self._closing and not self.is_full:
-            try:
-                data = self._tls.recv(_READ)
-            except SSL.WantReadError:
-                break
-            except (SSL.ZeroReturnError, SSL.SysCallError):
-                self.close()
-                break
-            found = True
+        if self._closing or self.is_full:
+            return False
+        data, ended = self._received()
+        if data:
             self._hand_over(self._application, data)
-        return found
+        if ended:
+            self._ended = True
+            if not self.is_full:
+                self.close()
+        return bool(data)
+
+    def _received(self) -> tuple[bytes, bool]:
+        """What came in clear, and whether the client said goodbye in TLS."""
+        found = []
+        while True:
+            try:
+                found.append(self._tls.recv(_READ))
+            except SSL.WantReadError:
+                return b"".join(found), False
+            except (SSL.ZeroReturnError, SSL.SysCallError):
+                return b"".join(found), True
 
     def _hand_over(self, application: Application, data: bytes) -> None:
         """Whatever goes wrong above costs this client its connection, and nobody else."""
@@ -331,18 +352,17 @@ class Link(asyncio.Protocol):
         self._flush()
         self._closing = True
         self._socket.close()
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(GOODBYE_SECONDS, self._socket.abort)
+        self._deadline = self._loop.call_later(GOODBYE_SECONDS, self._socket.abort)
 
     def _cut_off(self) -> None:
         self._record("slow", "a client does not read what it is sent: cut off")
         self.abort()
 
-    def _rings(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _rings(self) -> None:
         due, what, seconds = self._awaited
         self._deadline = None
-        if loop.time() < due:
-            self._deadline = loop.call_at(due, self._rings, loop)
+        if self._loop.time() < due:
+            self._deadline = self._loop.call_at(due, self._rings)
         else:
             self._too_late(what, seconds)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 THREADS = 8
@@ -21,9 +22,13 @@ class Workers:
         self._pool = ThreadPoolExecutor(THREADS, "labkit worker")
 
     def run(
-        self, job: Callable[[], T], then: Callable[[T], None], fail: Callable[[Exception], None]
+        self,
+        job: Callable[[], T | Future[T]],
+        then: Callable[[T], None],
+        fail: Callable[[Exception], None],
     ) -> None:
-        """Does ``job``; ``then`` gets what it returns, ``fail`` what it raises."""
+        """Does ``job``; ``then`` gets what it returns, ``fail`` what it raises. A job that returns
+        a future is over when that is, and keeps no thread meanwhile."""
         self._pool.submit(self._do, job, then, fail)
 
     def stop(self) -> None:
@@ -31,11 +36,21 @@ class Workers:
         self._pool.shutdown(cancel_futures=True)
 
     def _do(
-        self, job: Callable[[], T], then: Callable[[T], None], fail: Callable[[Exception], None]
+        self,
+        job: Callable[[], T | Future[T]],
+        then: Callable[[T], None],
+        fail: Callable[[Exception], None],
     ) -> None:
         try:
             result = job()
         except Exception as error:
-            self._loop.call_soon_threadsafe(fail, error)
+            self._tell(fail, error)
+            return
+        if isinstance(result, Future):
+            result.add_done_callback(lambda done: self._do(done.result, then, fail))
         else:
-            self._loop.call_soon_threadsafe(then, result)
+            self._tell(then, result)
+
+    def _tell(self, what: Callable[[T], None], value: T) -> None:
+        with suppress(RuntimeError):  # a loop that is closed: everybody has gone
+            self._loop.call_soon_threadsafe(what, value)

@@ -353,7 +353,7 @@ def moved(service: Emulated, policy: ReprovisionPolicy, **options: Any) -> tuple
 
 
 def identities(service: Emulated) -> dict[str, list[str]]:
-    return {hub.name: [d.device_id for d in hub.devices()] for hub in service.cloud.hubs}
+    return {hub.name: [d.device_id for d in hub.devices] for hub in service.cloud.hubs}
 
 
 def test_migrate_takes_the_twin_along(service: Emulated) -> None:
@@ -365,6 +365,28 @@ def test_migrate_takes_the_twin_along(service: Emulated) -> None:
     assert twin.reported_version == 2
     with refused(NotFound):
         service.cloud.hubs.get("alpha-hub").twin(NAME)
+
+
+class _Line:
+    """A live connection that remembers why it ended."""
+
+    ended = ""
+
+    def deliver(self, message: object) -> None:
+        """Nothing is sent in this test."""
+
+    def end(self, why: str) -> None:
+        self.ended = why
+
+
+def test_a_device_that_moves_is_cut_off_where_it_was(service: Emulated) -> None:
+    line, connections = _Line(), service.cloud.hubs.get("alpha-hub").connections
+    connections.enter("alpha-hub", NAME, line)
+    connections.enter("beta-hub", NAME, _Line())
+    moved(service, MIGRATE)
+    assert line.ended == "its identity moved to another hub"
+    assert connections.find("alpha-hub", NAME) is None
+    assert connections.find("beta-hub", NAME) is not None
 
 
 def test_reset_begins_with_the_initial_twin(service: Emulated) -> None:
@@ -410,30 +432,27 @@ def test_an_identity_that_was_deleted_in_the_hub_is_made_again(service: Emulated
     """Pain point 13: the device was deleted in the hub, and DPS still knows it."""
     fleet = Fleet(service)
     hub = service.cloud.hubs.get(fleet.hub())
-    with service.cloud.database.write() as session:
-        session.delete(hub.device(NAME))
-        session.delete(hub.twin(NAME))
+    hub.devices.delete(NAME)
     fleet.register()
-    assert hub.device(NAME).device_id == NAME
+    assert hub.devices.get(NAME).device_id == NAME
 
 
 def test_capabilities_reach_the_identity(service: Emulated) -> None:
     fleet = Fleet(service, iot_edge=True)
     hub = service.cloud.hubs.get(fleet.hub())
-    assert hub.device(NAME).iot_edge
+    assert hub.devices.get(NAME).iot_edge
     fleet.change(capabilities=Capabilities(iot_edge=False))
     fleet.register()
-    assert not hub.device(NAME).iot_edge
+    assert not hub.devices.get(NAME).iot_edge
 
 
 def test_an_identity_that_the_hub_disabled_stays_disabled(service: Emulated) -> None:
     fleet = Fleet(service)
     hub = service.cloud.hubs.get(fleet.hub())
-    with service.cloud.database.write() as session:
-        session.merge(hub.device(NAME)).enabled = False
+    hub.devices.disable(NAME)
     fleet.devices[NAME] = forge.device(NAME, fleet.root)  # a new certificate
     fleet.register()
-    assert not hub.device(NAME).enabled
+    assert not hub.devices.get(NAME).enabled
 
 
 # ---- delay

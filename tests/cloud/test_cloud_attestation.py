@@ -127,7 +127,7 @@ def test_a_device_id_may_be_what_a_registration_id_may_not(service: Emulated) ->
     service.dps.enrollments.create(NAME, certificate=device.certificate, device_id=wanted)
     record = service.register(NAME, device)
     assert (record.registration_id, record.device_id) == (NAME, wanted)
-    assert service.cloud.hubs.get(record.assigned_hub).device(wanted).device_id == wanted
+    assert service.cloud.hubs.get(record.assigned_hub).devices.get(wanted).device_id == wanted
 
 
 # ---- individual before group

@@ -285,4 +285,4 @@ def test_a_record_is_deleted_under_its_etag_and_the_identity_stays(service: Emul
     service.dps.registrations.delete("a", wire_etag(record.etag))
     with refused(NotFound, "404202"):
         service.dps.registrations.get("a")
-    assert hub.device("a").device_id == "a"
+    assert hub.devices.get("a").device_id == "a"

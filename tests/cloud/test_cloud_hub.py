@@ -14,7 +14,8 @@ from stories import Story, failed_check
 from labkit.cloud import Presented
 from labkit.cloud.dps.service import Caller
 from labkit.cloud.hub import Hub, authentication
-from labkit.cloud.hub.service import merged
+from labkit.cloud.hub.telemetry import Telemetry
+from labkit.cloud.hub.twins import merged
 from labkit.errors import ServiceRefusal
 
 NAME = "smart-x-widget-001"
@@ -66,8 +67,7 @@ def test_another_certificate_of_the_same_name_is_refused(story: Story, hub: Hub)
 
 
 def test_a_disabled_identity_is_refused(story: Story, hub: Hub) -> None:
-    with story.lab.cloud.database.write() as session:
-        session.connection().exec_driver_sql("UPDATE device_identity SET enabled = 0")
+    hub.devices.disable(NAME, "stolen")
     presented = Presented(tuple(story.widget.chain))
     assert refusal(story, NAME, NAME, presented) == authentication.ENABLED
 
@@ -91,8 +91,9 @@ def test_a_certificate_that_cannot_be_read_whole_is_refused(
 
 def test_telemetry_is_kept_in_order_with_its_properties(hub: Hub) -> None:
     for number in range(3):
-        hub.receive(NAME, f"{number}".encode(), {"n": str(number)}, {"ct": "text/plain"})
-    hub.receive("another", b"\xff", {}, {})
+        sent = Telemetry(f"{number}".encode(), {"n": str(number)}, {"ct": "text/plain"})
+        hub.receive(NAME, [sent])
+    hub.receive("another", [Telemetry(b"\xff")])
     assert [(m.text, m.properties, m.system) for m in hub.messages(NAME)] == [
         (str(n), {"n": str(n)}, {"ct": "text/plain"}) for n in range(3)
     ]

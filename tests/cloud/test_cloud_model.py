@@ -131,7 +131,7 @@ class BooksByCalls(Books):
             identities = [
                 hub.host_name
                 for hub in emulated.cloud.hubs
-                for device in hub.devices()
+                for device in hub.devices
                 if device.device_id == record.device_id
             ]
             assert identities == [record.assigned_hub], "in one hub, and only there"

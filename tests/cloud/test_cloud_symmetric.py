@@ -32,7 +32,7 @@ def test_either_key_of_an_individual_enrollment_admits(service: Emulated, key: s
     signed = token(f"{service.dps.id_scope}/registrations/{NAME}", key)
     record = assigned(service.dps.register(service.caller(NAME, token=signed)))
     assert (record.group_id, record.attestation) == ("", "symmetricKey")
-    identity = service.cloud.hubs.get(record.assigned_hub).device(NAME)
+    identity = service.cloud.hubs.get(record.assigned_hub).devices.get(NAME)
     assert (identity.authentication, identity.primary_key) == ("sas", KEY)
     assert KEY not in repr(identity), "a key is never shown"
 
@@ -45,7 +45,7 @@ def test_a_key_derived_from_the_groups_admits(service: Emulated, group_key: str)
     record = assigned(service.dps.register(service.caller(NAME, token=signed)))
     assert record.group_id == "fleet"
     hub = service.cloud.hubs.get(record.assigned_hub)
-    assert hub.device(NAME).primary_key == hmac_sha256(KEY, NAME)
+    assert hub.devices.get(NAME).primary_key == hmac_sha256(KEY, NAME)
 
 
 def test_the_device_connects_to_its_hub_with_the_same_key(service: Emulated) -> None:

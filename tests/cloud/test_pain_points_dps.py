@@ -286,7 +286,7 @@ def test_a_registration_id_is_compared_without_regard_to_case_and_a_hubs_device_
     _reissue(story, WIDGET.upper())
     assert story.widget.provision().device_id == WIDGET.upper()
     assert story.lab.hub().device(WIDGET.upper())
-    assert [device.device_id for device in story.lab.hub().devices()] == [WIDGET.upper()]
+    assert [device.device_id for device in story.lab.hub().devices] == [WIDGET.upper()]
 
 
 # ---- 10: disabled in DPS is not disconnected from the hub

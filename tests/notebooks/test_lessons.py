@@ -98,7 +98,7 @@ COUNTED = """\
 made = [entry.certificate for entry in lab.ledger().signatures]
 lasting = [c for c in made if (c.not_valid_after_utc - c.not_valid_before_utc).days > 1]
 print(len(lasting), len(lab.devices), len(list(lab.dps.certificates)),
-      len(list(lab.dps.enrollment_groups)), len(lab.hub().devices()))"""
+      len(list(lab.dps.enrollment_groups)), len(lab.hub().devices))"""
 
 
 def load(name: str) -> Any:

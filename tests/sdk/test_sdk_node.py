@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sdk_clients import HUB, story_on_443
+from azure.iot.device import MethodResponse
+from sdk_clients import HUB, hub_client, story_on_443
 from stories import Story, pem_device
 
 from labkit.cloud.dps.entries import SymmetricKeyAttestation
@@ -148,3 +149,44 @@ def test_a_back_end_makes_changes_lists_and_deletes(
         "gone": "Not found",
     }
     assert {f"{device.name}-{number}" for number in (1, 2, 3)} <= set(seen["found"])
+
+
+def test_a_back_end_of_a_hub(on_443: Story, run: Run, tmp_path: Path) -> None:
+    """Registry, twins, query, a method on a live device and on an absent one, and a job."""
+    device = pem_device(on_443, tmp_path / "pem", "node-online")
+    on_443.lab.hub().devices.create(device.name, certificate=device.chain[0])
+    policy = on_443.lab.cloud.policies("contoso-hub").owner
+    keys = f"SharedAccessKeyName={policy.name};SharedAccessKey={policy.primary_key}"
+    client = hub_client(on_443, device.name, device, websockets=False, is_async=False)
+
+    def answer(request: Any) -> None:
+        response = MethodResponse.create_from_method_request(request, 200, request.payload)
+        client.send_method_response(response)
+
+    client.connect()
+    client.on_method_request_received = answer
+    try:
+        seen = run(
+            "hub_back_end.js",
+            connectionString=f"HostName={HUB};{keys}",
+            host=on_443.lab.listener.host,
+            id="node-registry",
+            online=device.name,
+        )
+    finally:
+        client.shutdown()
+    assert seen == {
+        "keys": True,
+        "exists": "DeviceAlreadyExistsError",
+        "disabled": "disabled",
+        "status": "disabled",
+        "bulk": True,
+        "twin": ["3", 5],
+        "stale": "InvalidEtagError",
+        "found": [f"node-registry-{number}" for number in (1, 2, 3)],
+        "method": {"status": 200, "payload": {"n": 1}},
+        "absent": "Error",
+        "job": ["completed", 1],
+        "jobs": ["job-node-registry"],
+        "gone": "DeviceNotFoundError",
+    }

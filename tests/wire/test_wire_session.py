@@ -13,10 +13,10 @@ from wire_clients import connect, publish, subscribe, take_packet, unsubscribe
 
 from labkit.wire.mqtt import topics
 from labkit.wire.mqtt.packets import Connect, MalformedPacket, Publish, ReturnCode
-from labkit.wire.mqtt.session import Denied, Session, matches
+from labkit.wire.mqtt.session import Denied, Face, Session, matches
 
 
-class Echo:
+class Echo(Face):
     """A service that answers each message on the topic ``echo/…``."""
 
     def __init__(self) -> None:
@@ -45,6 +45,7 @@ class Client:
         self.session.feed(data)
         while self.session.step():
             pass
+        self.session.settle()
         found = bytes(self.out)
         self.out.clear()
         return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -45,13 +46,13 @@ from labkit.cloud.dps.registrations import (
     Registration,
 )
 from labkit.cloud.dps.switches import Switches
-from labkit.cloud.dps.trust import Uploaded
 from labkit.cloud.hub import placement
 from labkit.cloud.hub.links import LinkedHub, LinkedHubs
 from labkit.cloud.hub.placement import TwinState
 from labkit.cloud.presented import Presented
 from labkit.cloud.refusals import Denial
 from labkit.cloud.store import new_etag
+from labkit.cloud.trust import Uploaded
 from labkit.database import Database
 from labkit.errors import LabError
 from labkit.pki import chain
@@ -81,13 +82,19 @@ class Situation:
 
 
 class Assignments:
-    """Assigns devices to hubs, as the service's switches and each entry say."""
+    """Assigns devices to hubs, as the service's switches and each entry say. A hub that a device
+    ``left`` is told so, by its name."""
 
     def __init__(
-        self, database: Database, clock: Clock, linked: LinkedHubs, switches: Switches
+        self,
+        database: Database,
+        clock: Clock,
+        linked: LinkedHubs,
+        switches: Switches,
+        left: Callable[[str, str], None],
     ) -> None:
         self._database, self._clock, self.linked = database, clock, linked
-        self._switches = switches
+        self._switches, self._left = switches, left
         self.webhook: Webhook = unplugged
 
     def assign(
@@ -135,6 +142,8 @@ class Assignments:
             registrations.save(connection, record)
             about = (SERVICE, record.registration_id, now)
             presentations.keep(connection, *about, request.presented, accepted=True)
+        if request.known is not None and _moves(request.known, choice, record):
+            self._left(_label(request.known.assigned_hub), request.known.device_id)
         return record
 
     def _place(
@@ -148,11 +157,9 @@ class Assignments:
     ) -> None:
         """The identity in the hub. One that moves takes its twin along, or begins anew."""
         entry, known = request.entry, request.known
-        had = known.assigned_hub if known is not None else ""
-        moves = bool(had) and (had, known and known.device_id) != (choice.hub, record.device_id)
         left = None
-        if moves and known is not None:
-            left = placement.remove(connection, _label(had), known.device_id)
+        if known is not None and _moves(known, choice, record):
+            left = placement.remove(connection, _label(known.assigned_hub), known.device_id)
         placement.place(
             connection,
             _label(choice.hub),
@@ -203,6 +210,12 @@ class Assignments:
 def new_operation_id() -> str:
     """The form that DPS gives it: a digit, 16 hex digits, a GUID."""
     return f"5.{secrets.token_hex(8)}.{uuid.uuid4()}"
+
+
+def _moves(known: Registration, choice: Choice, record: Registration) -> bool:
+    """Whether the device goes to another hub, or under another name."""
+    had = (known.assigned_hub, known.device_id)
+    return bool(known.assigned_hub) and had != (choice.hub, record.device_id)
 
 
 def _label(host_name: str) -> str:

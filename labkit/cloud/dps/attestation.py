@@ -21,6 +21,7 @@ from cryptography import x509
 from labkit import ids
 from labkit.cloud import codes
 from labkit.cloud.certificates import CaCertificates
+from labkit.cloud.cures import Place, cured
 from labkit.cloud.dps import mismatch
 from labkit.cloud.dps.enrollment_groups import EnrollmentGroups
 from labkit.cloud.dps.entries import (
@@ -30,7 +31,7 @@ from labkit.cloud.dps.entries import (
     SymmetricKeyAttestation,
     X509Attestation,
 )
-from labkit.cloud.hub.placement import NOBODY, Credentials
+from labkit.cloud.hub.credentials import NOBODY, Credentials
 from labkit.cloud.presented import Presented
 from labkit.errors import AzureError
 from labkit.pki import chain, verdict
@@ -192,10 +193,11 @@ def _own_chain(
 def _credentials(entry: Enrollment) -> Credentials:
     """Both certificates of the entry: the device may change to the other one at any time."""
     assert isinstance(entry.attestation, X509Attestation)
-    slots = (entry.attestation.primary, entry.attestation.secondary)
-    return Credentials(
-        *(chain.thumbprint(slot) if isinstance(slot, x509.Certificate) else "" for slot in slots)
+    primary, secondary = (
+        chain.thumbprint(slot) if isinstance(slot, x509.Certificate) else ""
+        for slot in (entry.attestation.primary, entry.attestation.secondary)
     )
+    return Credentials(primary, secondary)
 
 
 # ---- the walk over the groups
@@ -312,57 +314,21 @@ def _registration_id(registration_id: str, leaf: x509.Certificate, about: str) -
 def _in_azure_words(
     check: Check, found: verdict.Verdict, certificates: CaCertificates, *, entered: bool = False
 ) -> Check:
-    """The verdict knows nothing of Azure; here are the cures that a trainee can carry out.
-    ``entered``: an individual enrollment names the device already, and only trust is lacking."""
-    if not check.failed:
+    """``entered``: an individual enrollment names the device already, and only trust is lacking."""
+    further = "" if entered else ", and let an enrollment group name it"
+    return _without_anchor(
+        cured(check, found, Place("DPS", certificates, _ATTESTATION, further)), found
+    )
+
+
+def _without_anchor(check: Check, found: verdict.Verdict) -> Check:
+    """A device that has signed its own certificate: nobody can vouch for that one, so DPS has to
+    be told of it."""
+    if not (check.failed and check.name == verdict.ANCHOR and found.alone):
         return check
-    if check.name == verdict.VALIDITY:
-        cures = (*check.cures, "move the lab's clock: lab.clock, labkit clock reset")
-        return replace(check, cures=cures)
-    if check.name == verdict.ISSUER and found.missing is not None:
-        cures = _missing(found.missing, certificates, entered=entered)
-        return replace(check, cures=cures, source=_ATTESTATION)
-    if check.name == verdict.ANCHOR:
-        return _without_anchor(check, alone=found.alone)
-    return check
-
-
-def _without_anchor(check: Check, *, alone: bool) -> Check:
-    """The chain ended in a CA that DPS does not trust; or at once, for the device has signed its
-    own certificate: nobody can vouch for that one, so DPS has to be told of it."""
-    if not alone:
-        cure = f"upload {check.about} to DPS and prove possession of its key"
-        return replace(check, cures=(cure,), source=_ATTESTATION)
     why = "it signed itself, so no CA vouches for it, and no individual enrollment named it"
     cure = "create an individual enrollment with this very certificate: then it needs no CA"
     return replace(check, why=why, cures=(cure,), source=_ATTESTATION)
-
-
-def _missing(
-    name: x509.Name, certificates: CaCertificates, *, entered: bool = False
-) -> tuple[str, ...]:
-    """Both ways are right (sdk-csharp #1010); the first keeps a single root in DPS."""
-    issuer = chain.title(name)
-    for entry in certificates:
-        if entry.certificate.subject == name and not entry.is_verified:
-            cure = (
-                f"prove possession of {issuer}: it is uploaded as {entry.name!r}, and counts "
-                "only when it is verified"
-            )
-            return (cure,)
-    itself = (
-        f"upload {issuer} itself to DPS and prove possession of its key: then it need not be sent"
-        if entered
-        else f"upload {issuer} itself to DPS, prove possession of its key, and let an enrollment "
-        "group name it: then it need not be sent"
-    )
-    if not certificates.verified():  # to send more helps only where it leads to a trusted CA
-        return (itself,)
-    return (
-        f"let the device send {issuer} too, and whatever is between it and a CA that DPS trusts: "
-        "put the whole chain, its own certificate first, into the device's certificate file",
-        itself,
-    )
 
 
 def _refusal_for(checks: Sequence[Check]) -> AzureError:

@@ -31,9 +31,9 @@ from labkit.cloud.dps.entries import (
     EnrollmentGroup,
 )
 from labkit.cloud.dps.limits import Limits
-from labkit.cloud.dps.pages import Page, next_page, start_of
 from labkit.cloud.dps.registrations import ETAG, stale
 from labkit.cloud.dps.validation import check_entry, completed, refuse_second_use
+from labkit.cloud.pages import Page, next_page, start_of
 from labkit.cloud.prepared import Prepared
 from labkit.cloud.refusals import Denial, Refusals
 from labkit.cloud.store import etag_matches, new_etag

@@ -27,8 +27,8 @@ from labkit.cloud.dps.entries import (
     X509Attestation,
 )
 from labkit.cloud.dps.limits import Limits
-from labkit.cloud.dps.trust import Trust
 from labkit.cloud.refusals import Refusals
+from labkit.cloud.trust import Trust
 from labkit.database import Database
 from labkit.errors import LabError
 from labkit.events import Events

@@ -23,7 +23,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from labkit import ids
 from labkit.cloud import codes
-from labkit.cloud.dps.pages import Page, next_page, start_of
+from labkit.cloud.pages import Page, next_page, start_of
 from labkit.cloud.prepared import Prepared
 from labkit.cloud.refusals import Denial, Refusals
 from labkit.cloud.store import Base, etag_matches

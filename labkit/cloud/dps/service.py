@@ -36,12 +36,12 @@ from labkit.cloud.dps.registrations import (
 )
 from labkit.cloud.dps.switches import STATUS, Switches
 from labkit.cloud.dps.symmetric_keys import Claim
-from labkit.cloud.dps.trust import Trust
 from labkit.cloud.hub import Hubs
 from labkit.cloud.hub.links import LinkedHubs
 from labkit.cloud.presented import Presented
 from labkit.cloud.refusals import Denial, Refusals
 from labkit.cloud.store import machine_time, new_id_scope, setting
+from labkit.cloud.trust import Trust
 from labkit.database import Database
 from labkit.errors import AzureError, ServiceRefusal
 from labkit.events import Events
@@ -91,7 +91,7 @@ class ProvisioningService(Switches):
         self.enrollment_groups = EnrollmentGroups(*everywhere, self._trust)
         self.registrations = Registrations(database, events, refusals)
         self.linked_hubs = LinkedHubs(database, events)
-        self._assignments = Assignments(database, clock, self.linked_hubs, self)
+        self._assignments = Assignments(database, clock, self.linked_hubs, self, hubs.cut_off)
         self.hub_address = ""
         self.real_time: Callable[[], datetime] = machine_time
         self._under_way: set[str] = set()

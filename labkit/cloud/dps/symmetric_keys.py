@@ -14,7 +14,7 @@ from labkit.cloud.dps.entries import (
     Entry,
     SymmetricKeyAttestation,
 )
-from labkit.cloud.hub.placement import Credentials
+from labkit.cloud.hub.credentials import Credentials
 from labkit.trace import Check, failed, first_failure, not_reached, passed
 
 KEY_ENTRY = "an enrollment has a key for this registration ID"

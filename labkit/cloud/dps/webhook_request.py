@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from cryptography import x509
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from labkit.cloud.dps.entries import Enrollment, Entry, SymmetricKeyAttestation
 from labkit.cloud.dps.registrations import Registration
 from labkit.cloud.presented import Presented
+from labkit.cloud.store import azure_time
 from labkit.pki import chain
 
 
@@ -67,8 +67,8 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "allocationPolicy": entry.allocation_policy or None,
         "customAllocationDefinition": custom
         and {"webhookUrl": custom.webhook_url, "apiVersion": custom.api_version},
-        "createdDateTimeUtc": _timestamp(entry.created),
-        "lastUpdatedDateTimeUtc": _timestamp(entry.updated),
+        "createdDateTimeUtc": azure_time(entry.created),
+        "lastUpdatedDateTimeUtc": azure_time(entry.updated),
     }
     return {name: value for name, value in said.items() if value is not None}
 
@@ -93,7 +93,3 @@ def _attestation(entry: Entry) -> dict[str, Any]:
         if slot is not None
     }
     return {"type": "x509", "x509": {found.kind: shown}}
-
-
-def _timestamp(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}0Z"

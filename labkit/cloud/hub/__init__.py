@@ -1,5 +1,6 @@
 """IoT Hub."""
 
-from labkit.cloud.hub.service import Hub, Hubs
+from labkit.cloud.hub.hubs import Hubs, HubUser
+from labkit.cloud.hub.service import Hub
 
-__all__ = ["Hub", "Hubs"]
+__all__ = ["Hub", "HubUser", "Hubs"]

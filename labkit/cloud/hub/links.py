@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from labkit import ids
-from labkit.cloud.hub.service import DOMAIN, hub_label
+from labkit.cloud.hub.names import DOMAIN, hub_label
 from labkit.cloud.hub.tables import HubRow
 from labkit.cloud.prepared import Prepared
 from labkit.cloud.store import Base

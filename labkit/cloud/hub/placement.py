@@ -5,6 +5,7 @@ Plain statements on a transaction that the caller has open: a registration is wr
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,26 +13,10 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Table, bindparam, delete, insert, select, update
 
+from labkit.cloud.hub.credentials import Credentials
 from labkit.cloud.hub.tables import DeviceIdentity, Twin
 from labkit.cloud.prepared import Prepared
 from labkit.cloud.store import new_etag
-
-SELF_SIGNED, SAS = "selfSigned", "sas"
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """By what a hub will know a device: thumbprints (SHA-256, hex), or keys (base64)."""
-
-    thumbprint: str = ""
-    secondary_thumbprint: str = ""
-    primary_key: str = field(default="", repr=False)
-    secondary_key: str = field(default="", repr=False)
-
-    @property
-    def authentication(self) -> str:
-        """The registry's word for it."""
-        return SAS if self.primary_key else SELF_SIGNED
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +28,7 @@ class TwinState:
     reported: Mapping[str, Any] = field(default_factory=dict)
     desired_version: int = 1
     reported_version: int = 1
-
-
-NOBODY = Credentials()
+    stamps: Mapping[str, Any] = field(default_factory=dict)
 
 
 _identities: Table = DeviceIdentity.__table__  # type: ignore[assignment]
@@ -92,16 +75,38 @@ def place(
     """
     at = {"at_hub": hub, "of_device": device_id}
     found = _find_identity.first(connection, **at)
-    wanted = {**_values(credentials), "iot_edge": iot_edge}
+    wanted = {**credential_values(credentials), "iot_edge": iot_edge}
     if found is None:
-        made = {"hub": hub, "device_id": device_id, "created": now, "etag": new_etag()}
-        _add_identity.rows(connection, **wanted, **made, enabled=True)
-        _add_twin.rows(connection, **_twin_row(hub, device_id, twin or TwinState()))
+        add(connection, hub, device_id, {**wanted, "created": now}, twin or TwinState())
         return
     if found != tuple(wanted[name] for name in _CREDENTIALS):
         connection.execute(_renew.values(etag=new_etag(), **wanted), at)
     if twin is not None:
-        connection.execute(_change_twin.values(**_halves(twin)), at)
+        changes = _twins.c.changes + 1
+        connection.execute(_change_twin.values(**_halves(twin), changes=changes), at)
+
+
+def add(
+    connection: Connection, hub: str, device_id: str, values: Mapping[str, Any], twin: TwinState
+) -> None:
+    """A new identity and its twin. ``values`` are what is known of it: its credentials, and when
+    it was made."""
+    row = {
+        "hub": hub,
+        "device_id": device_id,
+        "etag": new_etag(),
+        "generation_id": new_generation(),
+        "enabled": True,
+        "status_reason": "",
+        "status_updated": None,
+    }
+    _add_identity.rows(connection, **{**row, **values})
+    _add_twin.rows(connection, **_twin_row(hub, device_id, twin))
+
+
+def new_generation() -> str:
+    """What no identity of the same ID had before: Azure's are of eighteen digits."""
+    return f"{10**17 + secrets.randbelow(9 * 10**17)}"
 
 
 def remove(connection: Connection, hub: str, device_id: str) -> TwinState | None:
@@ -113,12 +118,12 @@ def remove(connection: Connection, hub: str, device_id: str) -> TwinState | None
     if found is None:
         return None
     row = found._mapping
-    names = ("tags", "desired", "reported", "desired_version", "reported_version")
+    names = ("tags", "desired", "reported", "desired_version", "reported_version", "stamps")
     return TwinState(**{name: row[name] for name in names})
 
 
 def _twin_row(hub: str, device_id: str, twin: TwinState) -> dict[str, Any]:
-    return {"hub": hub, "device_id": device_id, **_halves(twin)}
+    return {"hub": hub, "device_id": device_id, "changes": 1, **_halves(twin)}
 
 
 def _halves(twin: TwinState) -> dict[str, Any]:
@@ -128,10 +133,12 @@ def _halves(twin: TwinState) -> dict[str, Any]:
         "reported": twin.reported,
         "desired_version": twin.desired_version,
         "reported_version": twin.reported_version,
+        "stamps": twin.stamps,
     }
 
 
-def _values(credentials: Credentials) -> dict[str, Any]:
+def credential_values(credentials: Credentials) -> dict[str, Any]:
+    """Credentials as columns of an identity."""
     return {
         "thumbprint": credentials.thumbprint,
         "secondary_thumbprint": credentials.secondary_thumbprint,

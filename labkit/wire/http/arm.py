@@ -30,7 +30,15 @@ from labkit.wire import azure_json
 from labkit.wire.endpoints import DPS_NAME, GLOBAL_ENDPOINT, RESOURCE_GROUP, SERVICE_ENDPOINT
 from labkit.wire.http.dps_errors import REQUEST_ID
 from labkit.wire.http.fields import Fields
-from labkit.wire.http.messages import Handler, Request, Response, Router, json_response
+from labkit.wire.http.messages import (
+    Handler,
+    Reply,
+    Request,
+    Response,
+    Router,
+    changed,
+    json_response,
+)
 
 LOCATION = "local"
 
@@ -283,8 +291,10 @@ def _service_of(kind: str) -> str:
 def _identified(handler: Handler) -> Handler:
     """ARM's answers have a request ID, whatever they are."""
 
-    def answer(request: Request, parts: dict[str, str]) -> Response:
-        response = handler(request, parts)
-        return replace(response, headers={REQUEST_ID: str(uuid.uuid4()), **response.headers})
+    def answer(request: Request, parts: dict[str, str]) -> Reply:
+        def identified(response: Response) -> Response:
+            return replace(response, headers={REQUEST_ID: str(uuid.uuid4()), **response.headers})
+
+        return changed(handler(request, parts), identified)
 
     return answer

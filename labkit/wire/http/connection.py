@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import Future
 from email.utils import formatdate
 from functools import partial
 
@@ -12,7 +13,15 @@ from labkit.cloud.refusals import clipped
 from labkit.events import Events
 from labkit.wire.channel import MakeApplication
 from labkit.wire.http import websocket
-from labkit.wire.http.messages import Answerer, Request, Response, json_response, parse_target
+from labkit.wire.http.messages import (
+    Answerer,
+    Reply,
+    Request,
+    Response,
+    json_response,
+    mapped,
+    parse_target,
+)
 from labkit.wire.http.websocket import WebSocketConnection
 from labkit.wire.tls import Link
 
@@ -97,14 +106,20 @@ class HttpConnection:
         if websocket.is_meant(request):
             self._switch(self._head)
         else:
-            self._link.work(partial(self._response, request), partial(self._answered, request))
+            self._link.work(partial(self._reply, request), partial(self._answered, request))
 
-    def _response(self, request: Request) -> Response:
+    def _reply(self, request: Request) -> Reply:
+        failed = partial(self._failed, request)
         try:
-            return self._answerer.answer(request)
-        except Exception as error:  # the last net: a client gets an answer, the log the cause
-            self._record("failed", f"{request.method} {request.path}: {error!r}")
-            return json_response(500, {"message": "the lab itself failed; see its log"})
+            reply = self._answerer.answer(request)
+        except Exception as error:
+            return failed(error)
+        return mapped(reply, lambda r: r, failed) if isinstance(reply, Future) else reply
+
+    def _failed(self, request: Request, error: Exception) -> Response:
+        """The last net: a client gets an answer, the log the cause."""
+        self._record("failed", f"{request.method} {request.path}: {error!r}")
+        return json_response(500, {"message": "the lab itself failed; see its log"})
 
     def _answered(self, request: Request, response: Response) -> None:
         self._record(

@@ -16,7 +16,7 @@ from labkit.cloud.dps.service import Caller, ProvisioningService
 from labkit.wire import azure_json, provisioning
 from labkit.wire.http.dps_errors import RETRY_AFTER, answering
 from labkit.wire.http.fields import check_is_json
-from labkit.wire.http.messages import Handler, Request, Response, Router, json_response
+from labkit.wire.http.messages import Handler, Prompt, Request, Response, Router, json_response
 
 _DEVICE = "/{scope}/registrations/{id}"
 _VERSION = "2021-06-01"
@@ -25,7 +25,7 @@ _VERSION = "2021-06-01"
 def add_routes(router: Router, dps: ProvisioningService) -> None:
     """Serves devices of this DPS."""
 
-    def read(handler: Handler) -> Handler:
+    def read(handler: Prompt) -> Handler:
         def answer(request: Request, parts: dict[str, str]) -> Response:
             with dps.told(_caller(request, parts)):
                 check_is_json(request)

@@ -32,7 +32,7 @@ from labkit.wire.host_names import without_port
 from labkit.wire.http import entry_json
 from labkit.wire.http.dps_errors import answering
 from labkit.wire.http.fields import Fields, check_is_json, wrong
-from labkit.wire.http.messages import Handler, Request, Response, Router, json_response
+from labkit.wire.http.messages import Prompt, Request, Response, Router, json_response
 
 CONTINUATION, ITEM_COUNT, ITEM_TYPE = "x-ms-continuation", "x-ms-max-item-count", "x-ms-item-type"
 
@@ -109,7 +109,7 @@ class _Api:
         delete = partial(self._delete, self._dps.registrations)
         self._add("DELETE", one, REGISTRATION_WRITE, delete)
 
-    def _add(self, method: str, path: str, right: str, handler: Handler) -> None:
+    def _add(self, method: str, path: str, right: str, handler: Prompt) -> None:
         """Whoever may not do it learns nothing, not even whether the thing exists."""
 
         def guarded(request: Request, parts: dict[str, str]) -> Response:
@@ -150,7 +150,7 @@ class _Api:
 
     def _query(self, of: _Collection[E], request: Request, _: dict[str, str]) -> Response:
         text = Fields.of(request.body).text("query")
-        found, more = of.book.query(text, _count(request), _continuation(request))
+        found, more = of.book.query(text, count_of(request), _continuation(request))
         return _page([entry_json.entry_json(entry) for entry in found], more, of.item_type)
 
     def _bulk(self, of: _Collection[E], request: Request, _: dict[str, str]) -> Response:
@@ -164,7 +164,7 @@ class _Api:
         return json_response(200, azure_json.registration(self._dps.registrations.get(parts["id"])))
 
     def _query_registrations(self, request: Request, parts: dict[str, str]) -> Response:
-        count, start = _count(request), _continuation(request)
+        count, start = count_of(request), _continuation(request)
         found, more = self._dps.registrations.query(parts["id"], count, start)
         return _page([azure_json.registration(row) for row in found], more, "DeviceRegistration")
 
@@ -182,7 +182,7 @@ def _continuation(request: Request) -> str:
     return request.headers.get(CONTINUATION, "")
 
 
-def _count(request: Request) -> int:
+def count_of(request: Request) -> int:
     """How many items of a page are wanted; 0 leaves it to the service. Raises Denial."""
     found = request.headers.get(ITEM_COUNT, "")
     if found and not _COUNT.fullmatch(found):

@@ -49,6 +49,17 @@ class Fields:
         """True or false."""
         return self._typed(name, bool, "true or false", default)
 
+    def number(self, name: str, default: int) -> int:
+        """A whole number."""
+        found = self._typed(name, int, "a number", default)
+        if isinstance(found, bool):
+            raise wrong(self.path(name), _seen(found), "a number")
+        return found
+
+    def any(self, name: str) -> Any:
+        """Whatever is there; None where nothing is."""
+        return self._value.get(name)
+
     def raw(self, name: str) -> dict[str, Any]:
         """An object as it is; empty where it is absent."""
         return self._typed(name, dict, "an object", {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from labkit.wire.host_names import without_port
-from labkit.wire.http.messages import Answerer, Request, Response
+from labkit.wire.http.messages import Answerer, Reply, Request
 
 
 class Hosts:
@@ -16,6 +16,6 @@ class Hosts:
         self._usual = usual
         self._named = {name.lower(): answerer for name, answerer in named.items()}
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: Request) -> Reply:
         """What the service that was asked for answers."""
         return self._named.get(without_port(request.host).lower(), self._usual).answer(request)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from labkit.cloud.presented import Presented
 from labkit.wire import azure_json
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +50,55 @@ def json_response(status: int, value: Any, headers: Mapping[str, str] | None = N
     return Response(status, azure_json.dumps(value), {**kind, **(headers or {})})
 
 
+Reply: TypeAlias = Response | Future[Response]
+"""A response, or one that will come later and needs no thread until then."""
+
+
+def changed(reply: Reply, change: Callable[[Response], Response]) -> Reply:
+    """The reply with its response changed, whenever that comes."""
+    return mapped(reply, change) if isinstance(reply, Future) else change(reply)
+
+
+def mapped(
+    future: Future[A],
+    change: Callable[[A], B],
+    otherwise: Callable[[Exception], B] | None = None,
+) -> Future[B]:
+    """A future of what ``change`` makes of the result of another; ``otherwise`` makes it of what
+    was raised."""
+    found: Future[B] = Future()
+
+    def settle(done: Future[A]) -> None:
+        try:
+            found.set_result(_settled(done, change, otherwise))
+        except Exception as error:
+            found.set_exception(error)
+
+    future.add_done_callback(settle)
+    return found
+
+
+def _settled(
+    done: Future[A], change: Callable[[A], B], otherwise: Callable[[Exception], B] | None
+) -> B:
+    try:
+        return change(done.result())
+    except Exception as error:
+        if otherwise is None:
+            raise
+        return otherwise(error)
+
+
 class Answerer(Protocol):
-    """Whatever has a response to every request. Called in any thread."""
+    """Whatever has a reply to every request. Called in any thread."""
 
-    def answer(self, request: Request) -> Response: ...
+    def answer(self, request: Request) -> Reply: ...
 
 
-Handler = Callable[[Request, dict[str, str]], Response]
+Handler = Callable[[Request, dict[str, str]], Reply]
 """Takes the request and the named parts of its path."""
+Prompt = Callable[[Request, dict[str, str]], Response]
+"""A handler that has its response at once."""
 
 
 class Router:
@@ -67,8 +112,8 @@ class Router:
         pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path))
         self._routes.append((method, re.compile(f"{pattern}/?", re.IGNORECASE), handler))
 
-    def answer(self, request: Request) -> Response:
-        """The handler's response; 404 for an unknown path, 405 for a method that it lacks."""
+    def answer(self, request: Request) -> Reply:
+        """The handler's reply; 404 for an unknown path, 405 for a method that it lacks."""
         methods = []
         for method, pattern, handler in self._routes:
             if (found := pattern.fullmatch(request.path)) is None:

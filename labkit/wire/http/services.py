@@ -4,25 +4,39 @@ from __future__ import annotations
 
 from labkit.cloud import Cloud
 from labkit.wire.endpoints import GLOBAL_ENDPOINT, SERVICE_ENDPOINT
-from labkit.wire.http import arm, dps_device, dps_service, refusals
+from labkit.wire.http import (
+    arm,
+    dps_device,
+    dps_service,
+    hub_device,
+    hub_jobs,
+    hub_service,
+    refusals,
+)
 from labkit.wire.http.hosts import Hosts
-from labkit.wire.http.messages import Router
+from labkit.wire.http.hub_service import HubApi
+from labkit.wire.http.messages import Answerer, Router
 
 
 class Services:
-    """``dps`` and ``hub`` are what the two kinds of service answer. ``at_dps`` answers at DPS's
-    port, ``at_hubs`` at that of each hub, by its name: all of them know all the services by
-    their host names, for where there is one port for all, that decides."""
+    """``dps`` and ``hubs``, by their names, are what the services answer. ``at_dps`` answers at
+    DPS's port, ``at_hubs`` at that of each hub: all of them know all the services by their host
+    names, for where there is one port for all, that decides."""
 
     def __init__(self, cloud: Cloud) -> None:
-        self.dps, self.hub = Router(), Router()
-        for router in (self.dps, self.hub):
+        names = {hub.name: hub.host_name for hub in cloud.hubs}
+        self.dps, self.hubs = Router(), {name: Router() for name in names}
+        for router in (self.dps, *self.hubs.values()):
             refusals.add_routes(router, cloud.refusals)
         dps_service.add_routes(self.dps, cloud)
         dps_device.add_routes(self.dps, cloud.dps)
         arm.add_routes(self.dps, cloud)
-        names = {hub.name: hub.host_name for hub in cloud.hubs}
-        named = {GLOBAL_ENDPOINT: self.dps, SERVICE_ENDPOINT: self.dps}
-        named |= dict.fromkeys(names.values(), self.hub)
+        for name, router in self.hubs.items():
+            api = HubApi(router, cloud, name)
+            hub_service.add_routes(api)
+            hub_jobs.add_routes(api)
+            hub_device.add_routes(router, cloud, name)
+        named: dict[str, Answerer] = {GLOBAL_ENDPOINT: self.dps, SERVICE_ENDPOINT: self.dps}
+        named |= {names[name]: router for name, router in self.hubs.items()}
         self.at_dps = Hosts(self.dps, named)
-        self.at_hubs = {name: Hosts(self.hub, named) for name in names}
+        self.at_hubs = {name: Hosts(router, named) for name, router in self.hubs.items()}

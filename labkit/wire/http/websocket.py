@@ -9,6 +9,7 @@ section 6): the bytes in them are a stream like any other.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TypeVar
 
 import h11
@@ -132,8 +133,11 @@ class WebSocketConnection:
     def expect_within(self, seconds: float, what: str) -> None:
         self._link.expect_within(seconds, what)
 
-    def work(self, job: Callable[[], T], then: Callable[[T], None]) -> None:
+    def work(self, job: Callable[[], T | Future[T]], then: Callable[[T], None]) -> None:
         self._link.work(job, then)
+
+    def soon(self, call: Callable[[], None]) -> None:
+        self._link.soon(call)
 
     # ---- inside
 

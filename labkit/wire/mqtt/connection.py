@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from labkit.cloud import Cloud
 from labkit.cloud.dps.service import Caller
+from labkit.cloud.hub import HubUser
 from labkit.cloud.refusals import LONGEST_ID, clipped
 from labkit.errors import ServiceRefusal
 from labkit.events import Events
 from labkit.wire.channel import Channel
 from labkit.wire.host_names import without_port
-from labkit.wire.mqtt import words
+from labkit.wire.mqtt import topics, words
 from labkit.wire.mqtt.dps import DpsFace
 from labkit.wire.mqtt.hub import HubFace
 from labkit.wire.mqtt.packets import Connect, Packet, Publish, ReturnCode
@@ -35,17 +37,39 @@ class MqttConnection(Watcher):
         self.resumed()
 
     def resumed(self) -> None:
+        took = False
         while not self._link.is_full and self._session.step():
-            # Only a whole packet buys time: bytes that trickle in do not.
-            if self._session.connected:
-                self._link.expect_within(self._patience(), "the next packet")
+            took = True
             if self._session.job:
                 self._link.work(self._session.job, self._session.done)
+        self._session.settle()
+        # Only a whole packet buys time: bytes that trickle in do not.
+        if took and self._session.connected:
+            self._link.expect_within(self._patience(), "the next packet")
+        while not self._link.is_full and self._session.hand_out():
+            pass
         if self._session.over:
             self._leave()
 
     def closed(self) -> None:
         self._session.close()
+
+    # ---- the service's way back to the client, from any thread
+
+    def send(self, message: Publish, arrived: Callable[[], None]) -> None:
+        self._link.soon(lambda: self._push(message, arrived))
+
+    def end(self, why: str) -> None:
+        self._link.soon(lambda: self._end(why))
+
+    def _push(self, message: Publish, arrived: Callable[[], None]) -> None:
+        self._session.push(message, arrived)
+        self.resumed()
+
+    def _end(self, why: str) -> None:
+        self._record("ended", f"closed the connection of {self._client!r}: {why}")
+        self._session.over = True
+        self._link.close()
 
     def received_packet(self, packet: Packet) -> None:
         if text := words.received(self._client, packet):
@@ -78,21 +102,27 @@ class MqttConnection(Watcher):
         """By the form of the user name: ``{hub}/{device}/?…``, or ``{scope}/registrations/{id}``
         and anything behind it."""
         client_id, presented = connect.client_id, self._link.presented
-        path, question, _ = connect.user_name.partition("?")
-        parts = path.split("/")
-        if question and len(parts) == 3 and not parts[2]:
-            hub = self._cloud.hubs.named_by(without_port(parts[0]), parts[1], presented)
-            return HubFace(hub, client_id, parts[1], presented, _token(connect))
         parts = connect.user_name.split("/", 3)
         if len(parts) >= 3 and parts[1] == "registrations":
-            caller = Caller(parts[0], parts[2], presented, _token(connect))
+            caller = Caller(parts[0], parts[2], presented, connect.token)
             return DpsFace(self._cloud.dps, client_id, caller)
+        if (user := _hub_user(connect.user_name)) is not None:
+            hub = self._cloud.hubs.named_by(user, presented)
+            return HubFace(hub, self, connect, user.device_id, presented)
         raise self._cloud.stranger(client_id, connect.user_name, presented)
 
     def _record(self, kind: str, text: str, **details: Any) -> None:
         self._events.record("mqtt", kind, clipped(text), peer=self._link.peer, **details)
 
 
-def _token(connect: Connect) -> str:
-    """A device with a symmetric key sends its SAS token as password."""
-    return (connect.password or b"").decode(errors="replace")
+def _hub_user(text: str) -> HubUser | None:
+    """With the api-version behind a question mark, as now, or without one, as before 2017."""
+    path, _, question = text.partition("?")
+    parts = path.removesuffix("/").split("/")
+    if len(parts) > 2 and parts[-1].startswith("api-version="):
+        question = parts.pop()
+    if not 2 <= len(parts) <= 3 or not all(parts):
+        return None
+    hub, device_id, *module = parts
+    version = topics.properties(question).get("api-version", "")
+    return HubUser(without_port(hub), device_id, "".join(module), version)

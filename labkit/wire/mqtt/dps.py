@@ -14,14 +14,14 @@ from labkit.errors import ServiceRefusal
 from labkit.wire import azure_json, provisioning
 from labkit.wire.mqtt import topics
 from labkit.wire.mqtt.packets import MalformedPacket, Publish
-from labkit.wire.mqtt.session import Job
+from labkit.wire.mqtt.session import Face, Job
 
 ANSWERS = "$dps/registrations/res"
 _REGISTER = "$dps/registrations/PUT/iotdps-register"
 _STATUS = "$dps/registrations/GET/iotdps-get-operationstatus"
 
 
-class DpsFace:
+class DpsFace(Face):
     """DPS as one device sees it. Raises ServiceRefusal when the device may not connect."""
 
     def __init__(self, dps: ProvisioningService, client_id: str, caller: Caller) -> None:
@@ -49,9 +49,6 @@ class DpsFace:
         another thread. Else the job that gives them."""
         job = partial(_answers, asked, rid)
         return job if self._dps.may_wait else job()
-
-    def closed(self) -> None:
-        """DPS keeps nothing of a connection."""
 
 
 def _answers(asked: Callable[[], Operation], rid: str) -> list[Publish]:

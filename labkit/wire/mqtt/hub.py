@@ -1,72 +1,146 @@
-"""IoT Hub over MQTT: telemetry and the twin's half of its topics, translated."""
+"""IoT Hub over MQTT: telemetry, twin, methods and messages to the device, translated."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from labkit.cloud.hub import Hub
+from labkit.cloud.hub.live import CloudMessage, DesiredChange, MethodCall, Subject, ToDevice
+from labkit.cloud.hub.methods import ANSWER
+from labkit.cloud.hub.telemetry import Telemetry
 from labkit.cloud.presented import Presented
-from labkit.errors import ServiceRefusal
+from labkit.errors import NotFound, ServiceRefusal
 from labkit.wire import azure_json
 from labkit.wire.mqtt import topics
-from labkit.wire.mqtt.packets import MalformedPacket, Publish
+from labkit.wire.mqtt.packets import Connect, MalformedPacket, Publish
+from labkit.wire.mqtt.session import Face, Line
 
 _TWIN_GET = "$iothub/twin/GET"
 _TWIN_REPORT = "$iothub/twin/PATCH/properties/reported"
+_TWIN_DESIRED = "$iothub/twin/PATCH/properties/desired"
 _TWIN_ANSWERS = "$iothub/twin/res"
+_METHODS = "$iothub/methods/POST"
+_METHOD_ANSWERS = "$iothub/methods/res/"
 _SYSTEM = "$."  # the hub's own properties travel among the application's with this in front
 
 
-class HubFace:
-    """A hub as one device sees it. Raises ServiceRefusal when the device may not connect."""
+class HubFace(Face):
+    """A hub as one device sees it, and for the hub the outlet to it. Raises ServiceRefusal when
+    the device may not connect."""
 
     def __init__(
-        self, hub: Hub, client_id: str, device_id: str, presented: Presented, token: str
+        self, hub: Hub, line: Line, connect: Connect, device_id: str, presented: Presented
     ) -> None:
-        self._hub, self._device_id = hub, device_id
+        self._hub, self._line, self._device_id = hub, line, device_id
+        self._clean = connect.clean_session
         self._telemetry = f"devices/{device_id}/messages/events"
-        self._subscribable = (
-            f"{_TWIN_ANSWERS}/#",
-            "$iothub/twin/PATCH/properties/desired/#",
-            "$iothub/methods/POST/#",
-            f"devices/{device_id}/messages/devicebound/#",
-        )
-        hub.connect(device_id, client_id, presented, token)
+        self._messages = f"devices/{device_id}/messages/devicebound"
+        self._subjects = {
+            f"{self._messages}/#": Subject.MESSAGES,
+            f"{_METHODS}/#": Subject.METHODS,
+            f"{_TWIN_DESIRED}/#": Subject.DESIRED,
+            f"{_TWIN_ANSWERS}/#": Subject.TWIN_ANSWERS,
+        }
+        self._taken: list[Telemetry] = []
+        hub.connect(device_id, connect.client_id, presented, connect.token, self)
+        self._kept = self._resumed()
+
+    # ---- the hub's way to the device, from any thread
+
+    def deliver(self, message: ToDevice) -> None:
+        arrived: Callable[[], None] = _nothing
+        if isinstance(message, CloudMessage):
+            arrived = partial(self._hub.complete, self._device_id, message.number)
+        self._line.send(self._translated(message), arrived)
+
+    def end(self, why: str) -> None:
+        self._line.end(why)
+
+    # ---- the device's way to the hub
+
+    @property
+    def kept(self) -> Mapping[str, int]:
+        return self._kept
 
     def may_subscribe(self, topic_filter: str) -> bool:
-        return topic_filter in self._subscribable
+        return topic_filter in self._subjects
 
-    def publish(self, message: Publish) -> Iterable[Publish]:
+    def subscribed(self, subscriptions: Mapping[str, int]) -> None:
+        granted = {self._subjects[topic]: qos for topic, qos in subscriptions.items()}
+        self._hub.listen(self._device_id, self, granted, clean=self._clean)
+
+    def publish(self, message: Publish) -> Iterable[Publish] | None:
         if message.topic == self._telemetry or message.topic.startswith(f"{self._telemetry}/"):
-            self._receive(message)
-            return []
-        path, _ = topics.split(message.topic)
+            self._taken.append(self._as_telemetry(message))
+            return None
+        path, values = topics.split(message.topic)
         rid = topics.request_id(message.topic)
         if path == _TWIN_GET:
-            twin = self._hub.twin(self._device_id).to_json()
-            return [Publish(_answers(200, rid), azure_json.dumps(twin))]
+            return [Publish(_answers(200, rid), azure_json.dumps(self._twin()))]
         if path == _TWIN_REPORT:
-            return [self._report(message.payload, rid)]
+            return [self._report(message.payload, rid, values.get("$version", ""))]
+        if path.startswith(_METHOD_ANSWERS):
+            self._answer(path.removeprefix(_METHOD_ANSWERS), values.get("$rid", ""), message)
+            return []
         raise MalformedPacket(f"PUBLISH to {message.topic!r}, which the hub does not know")
 
-    def closed(self) -> None:
-        self._hub.disconnected(self._device_id)
+    def settle(self) -> None:
+        taken, self._taken = self._taken, []
+        if taken:
+            self._hub.receive(self._device_id, taken)
 
-    def _receive(self, message: Publish) -> None:
-        found = topics.properties(message.topic.removeprefix(self._telemetry).strip("/?"))
+    def closed(self) -> None:
+        self._hub.disconnected(self._device_id, self)
+
+    # ---- inside
+
+    def _resumed(self) -> dict[str, int]:
+        try:
+            found = self._hub.resume(self._device_id, self, clean=self._clean)
+        except BaseException:
+            self.closed()
+            raise
+        return {
+            topic: found[subject] for topic, subject in self._subjects.items() if subject in found
+        }
+
+    def _translated(self, message: ToDevice) -> Publish:
+        if isinstance(message, MethodCall):  # always at QoS 0 (Azure's document on methods)
+            topic = f"{_METHODS}/{message.name}/?$rid={message.request_id}"
+            return Publish(topic, azure_json.dumps(message.payload))
+        if isinstance(message, DesiredChange):
+            body = azure_json.dumps({**message.patch, "$version": message.version})
+            return Publish(f"{_TWIN_DESIRED}/?$version={message.version}", body, qos=1)
+        system = {f"{_SYSTEM}{name}": value for name, value in message.system.items()}
+        bag = topics.bag({**system, **message.properties})
+        return Publish(f"{self._messages}/{bag}", message.body, qos=1)
+
+    def _as_telemetry(self, message: Publish) -> Telemetry:
+        bag = message.topic[len(self._telemetry) :].strip("/?")
+        found = topics.properties(bag) if bag else {}
         system = {n.removeprefix(_SYSTEM): v for n, v in found.items() if n.startswith(_SYSTEM)}
         own = {name: value for name, value in found.items() if not name.startswith(_SYSTEM)}
-        self._hub.receive(self._device_id, message.payload, own, system)
+        if message.retain:  # kept for nobody; who reads the telemetry is told (Azure's document)
+            own["mqtt-retain"] = "true"
+        return Telemetry(message.payload, own, system)
 
-    def _report(self, payload: bytes, rid: str) -> Publish:
+    def _twin(self) -> dict[str, Any]:
         try:
-            version = self._hub.report(self._device_id, self._patch(payload))
+            return self._hub.twin(self._device_id).to_json()
+        except NotFound as error:  # its identity was deleted, and this connection is being ended
+            raise MalformedPacket("a device without an identity asks for its twin") from error
+
+    def _report(self, payload: bytes, rid: str, version: str) -> Publish:
+        try:
+            number = self._number(version, "the version that the patch is for")
+            found = self._hub.report(self._device_id, self._patch(payload), number)
         except ServiceRefusal as refusal:  # the Node SDK looks for errorCode in the body only
             body = azure_json.refusal(refusal, datetime.now(UTC))
             return Publish(_answers(refusal.error.status, rid), azure_json.dumps(body))
-        return Publish(_answers(204, rid, {"$version": str(version)}))
+        return Publish(_answers(204, rid, {"$version": str(found)}))
 
     def _patch(self, payload: bytes) -> dict[str, Any]:
         patch = azure_json.read_object(payload)
@@ -75,6 +149,31 @@ class HubFace:
                 self._device_id, "the patch is not a JSON object", 'send {"property": value}'
             )
         return patch
+
+    def _number(self, text: str, what: str) -> int | None:
+        if not text:
+            return None
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise self._hub.refuse_request(self._device_id, f"{what} is {text!r}", "send a number")
+        return int(text)
+
+    def _answer(self, status: str, rid: str, message: Publish) -> None:
+        """An answer that cannot be read is none; MQTT has no way to say so to the device."""
+        try:
+            number = self._number(status, "the status of the method's answer")
+            payload = azure_json.read(message.payload) if message.payload else None
+        except ServiceRefusal:
+            return
+        except ValueError as error:
+            self._hub.refuse_request(
+                self._device_id, f"it is no JSON: {error}", "answer with JSON", rule=ANSWER
+            )
+            return
+        self._hub.answer_method(self._device_id, rid, number or 0, payload)
+
+
+def _nothing() -> None:
+    """Nobody waits to hear that it arrived."""
 
 
 def _answers(status: int, rid: str, values: Mapping[str, str] | None = None) -> str:

@@ -61,7 +61,12 @@ class Connect:
     clean_session: bool
     keep_alive: int
     user_name: str = ""
-    password: bytes | None = field(default=None, repr=False)  # may be a SAS token
+    password: bytes | None = field(default=None, repr=False)
+
+    @property
+    def token(self) -> str:
+        """A device with a symmetric key sends its SAS token as password."""
+        return (self.password or b"").decode(errors="replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +123,9 @@ class Disconnect:
 Packet = Connect | Publish | Acknowledge | Subscribe | Unsubscribe | Ping | Disconnect
 
 
-def connack(code: ReturnCode) -> bytes:
-    """Session present is always 0: both services treat every session as clean here."""
-    return _packet(Type.CONNACK, 0, bytes([0, code]))
+def connack(code: ReturnCode, *, present: bool = False) -> bytes:
+    """``present`` says that subscriptions of an earlier session hold."""
+    return _packet(Type.CONNACK, 0, bytes([present, code]))
 
 
 def puback(packet_id: int) -> bytes:

@@ -8,12 +8,20 @@ the answers, and so never holds more of them than those to one packet.
 
 What a topic means is the service's: a :class:`Face` is one service as its client sees it. What
 may take its time it gives as a job: the owner does it elsewhere, and nothing else is taken up
-until it brings the answers.
+until it brings the answers. What the service can keep together with what comes behind it is
+acknowledged once it was settled:
+
+    PUBLISH ──taken──> owed ──the last packet of a read──> settled ──> PUBACK, PUBACK, …
+
+What the service sends on its own account waits in a line of its own, of which at most a window
+is under way at QoS 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 from labkit.wire.mqtt.packets import (
@@ -36,8 +44,14 @@ from labkit.wire.mqtt.packets import (
     unsuback,
 )
 
+WINDOW = 16
+"""Messages of QoS 1 that may be on their way to a client without its PUBACK."""
+MOST_WAITING = 200
+"""Messages that may wait for a client. One for whom more would is cut off."""
+
 _REFUSED_SUBSCRIPTION = 0x80
 _LARGEST_QOS = 1
+_LAST_PACKET_ID = 0xFFFF
 
 
 class Denied(Exception):
@@ -52,19 +66,44 @@ Job: TypeAlias = Callable[[], Iterable[Publish]]
 """What gives the answers to a message, in its time, in any thread. Raises nothing."""
 
 
-class Face(Protocol):
+class Line(Protocol):
+    """The way back to a client, for what the service sends on its own account. In any thread."""
+
+    def send(self, message: Publish, arrived: Callable[[], None]) -> None:
+        """Brings it to a client that listens, at the QoS of the message or of the subscription,
+        whichever is less; ``arrived`` is called once it has it, on the listener's thread."""
+        ...
+
+    def end(self, why: str) -> None:
+        """Closes the connection."""
+        ...
+
+
+class Face:
     """A service as one connected client sees it."""
+
+    @property
+    def kept(self) -> Mapping[str, int]:
+        """The subscriptions that the service kept of the client's last session, with their QoS."""
+        return {}
 
     def may_subscribe(self, topic_filter: str) -> bool:
         """Whether the client may have this filter; it bounds how many it can have at all."""
-        ...
+        raise NotImplementedError
 
-    def publish(self, message: Publish) -> Iterable[Publish] | Job:
-        """Takes a message and gives the answers to it, or the job that gives them. Raises
-        MalformedPacket for a message that ends the connection."""
-        ...
+    def subscribed(self, subscriptions: Mapping[str, int]) -> None:
+        """What the client listens to from now on, and at which QoS."""
 
-    def closed(self) -> None: ...
+    def publish(self, message: Publish) -> Iterable[Publish] | Job | None:
+        """Takes a message and gives the answers to it, the job that gives them, or None for one
+        that :meth:`settle` keeps. Raises MalformedPacket for one that ends the connection."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Keeps what was taken. It is acknowledged then."""
+
+    def closed(self) -> None:
+        """The connection is gone."""
 
 
 class Watcher:
@@ -90,6 +129,10 @@ class Session:
         self._subscriptions: dict[str, int] = {}
         self._face: Face | None = None
         self._taken: Publish | None = None
+        self._owed: list[bytes] | None = None
+        self._outbox: deque[tuple[Publish, Callable[[], None]]] = deque()
+        self._under_way: dict[int, Callable[[], None]] = {}
+        self._last_id = 0
         self.job: Job | None = None
         self.over = False
         self.keep_alive = 0
@@ -127,6 +170,44 @@ class Session:
         self.job = None
         self._answer(self._taken, answers)
 
+    def settle(self) -> None:
+        """Lets the service keep what it has taken, and acknowledges that."""
+        owed, self._owed = self._owed, None
+        if owed is not None and self._face is not None:
+            self._face.settle()
+            self._send(b"".join(owed))
+
+    def push(self, message: Publish, arrived: Callable[[], None]) -> None:
+        """Puts a message of the service in the client's line: see :meth:`hand_out`."""
+        if self.over:
+            return
+        self._outbox.append((message, arrived))
+        if len(self._outbox) > MOST_WAITING:
+            self.over = True
+            self.fault = f"more than {MOST_WAITING} messages wait, and it takes none"
+
+    def hand_out(self) -> bool:
+        """Sends the first message in line; False where none is, or none may go now. One that the
+        client did not subscribe to is passed over."""
+        if not self.connected or not self._outbox or len(self._under_way) >= WINDOW:
+            return False
+        message, arrived = self._outbox.popleft()
+        granted = self._granted(message.topic)
+        if granted is None:
+            return True
+        qos = min(granted, message.qos)
+        if qos:
+            self._last_id = self._last_id % _LAST_PACKET_ID + 1
+            self._under_way[self._last_id] = arrived
+            message = replace(message, qos=qos, packet_id=self._last_id)
+        else:
+            message = replace(message, qos=0, packet_id=None)
+        self._watcher.sent_message(message)
+        self._write(message.encode())
+        if not qos:
+            arrived()
+        return True
+
     def close(self) -> None:
         """The connection is gone: tells the service, once."""
         self.over = True
@@ -151,13 +232,15 @@ class Session:
         elif isinstance(packet, Unsubscribe):
             for topic in packet.filters:
                 self._subscriptions.pop(topic, None)
-            self._send(unsuback(packet.packet_id))
+            face.subscribed(self._subscriptions)
+            self._write(unsuback(packet.packet_id))
         elif isinstance(packet, Ping):
-            self._send(pingresp())
+            self._write(pingresp())
         elif isinstance(packet, Disconnect):
             self.over = True
         else:
-            assert isinstance(packet, Acknowledge)  # of a QoS 1 answer: nothing is resent here
+            assert isinstance(packet, Acknowledge)
+            self._under_way.pop(packet.packet_id, _nothing)()
 
     def _connect(self, packet: Connect) -> None:
         if self._face is not None:
@@ -174,14 +257,21 @@ class Session:
                 self._face = self._enter(packet)
             except Denied as denied:
                 code = denied.code
-        self._send(connack(code))
+        if self._face is not None:
+            self._subscriptions = dict(self._face.kept)
+        self._send(connack(code, present=bool(self._subscriptions)))
         self.over, self.keep_alive = code is not ReturnCode.ACCEPTED, packet.keep_alive
 
     def _publish(self, face: Face, message: Publish) -> None:
         if message.qos > _LARGEST_QOS:
             raise MalformedPacket("PUBLISH with QoS 2, which the service does not offer")
         answers = face.publish(message)
-        if callable(answers):
+        if answers is None:
+            self._owed = self._owed or []
+            if message.packet_id is not None:
+                self._owed.append(puback(message.packet_id))
+        elif callable(answers):
+            self.settle()
             self.job, self._taken = answers, message
         else:
             self._answer(message, answers)
@@ -191,7 +281,7 @@ class Session:
         found = [packet for answer in answers for packet in self._delivered(answer)]
         if message.packet_id is not None:
             found.insert(0, puback(message.packet_id))
-        self._send(b"".join(found))
+        self._write(b"".join(found))
 
     def _subscribe(self, face: Face, packet: Subscribe) -> None:
         granted = []
@@ -201,13 +291,28 @@ class Session:
                 granted.append(self._subscriptions[topic])
             else:
                 granted.append(_REFUSED_SUBSCRIPTION)
-        self._send(suback(packet.packet_id, granted))
+        face.subscribed(self._subscriptions)  # before the client is told, which counts on it
+        self._write(suback(packet.packet_id, granted))
 
     def _delivered(self, message: Publish) -> Iterator[bytes]:
         """To a client that subscribed to the topic, at QoS 0; others do not get it."""
-        if any(matches(topic, message.topic) for topic in self._subscriptions):
+        if self._granted(message.topic) is not None:
             self._watcher.sent_message(message)
             yield message.encode()
+
+    def _granted(self, topic: str) -> int | None:
+        """At which QoS the client listens to a topic; None where it does not."""
+        fitting = [qos for wanted, qos in self._subscriptions.items() if matches(wanted, topic)]
+        return max(fitting) if fitting else None
+
+    def _write(self, data: bytes) -> None:
+        """Behind what is owed: a client gets its answers in the order of its messages."""
+        self.settle()
+        self._send(data)
+
+
+def _nothing() -> None:
+    """What a PUBACK says of a message that nobody sent."""
 
 
 def matches(topic_filter: str, topic: str) -> bool:

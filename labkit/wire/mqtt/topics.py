@@ -17,10 +17,22 @@ def split(topic: str) -> tuple[str, dict[str, str]]:
     return path.removesuffix("/"), properties(query)
 
 
+def path(topic: str) -> str:
+    """The path alone."""
+    return topic.partition("?")[0].removesuffix("/")
+
+
 def properties(text: str) -> dict[str, str]:
     """``k=v&flag&%24.ct=text%2Fplain``, decoded; a name without a value has an empty one."""
     pairs = (item.partition("=") for item in text.split("&") if item)
     return {unquote(name): unquote(value) for name, _, value in pairs}
+
+
+def bag(values: Mapping[str, str]) -> str:
+    """Properties as they stand in a topic: the inverse of :func:`properties`."""
+    return "&".join(
+        f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in values.items()
+    )
 
 
 def request_id(topic: str) -> str:

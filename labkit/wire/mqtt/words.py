@@ -28,12 +28,18 @@ _ANSWERED = {
     "$dps/registrations/res": "DPS answers",
     "$iothub/twin/res": "the hub answers",
 }
+_TOLD = {
+    "$iothub/methods/POST": "the hub calls a method of",
+    "$iothub/twin/PATCH/properties": "the hub tells of new properties",
+}
 
 
 def received(client: str, packet: Packet) -> str:
     """What a client's packet says; empty for one that says nothing by itself."""
     if isinstance(packet, Publish):
-        path, _ = topics.split(packet.topic)
+        path = topics.path(packet.topic)
+        if path.startswith("$iothub/methods/res/"):
+            return f"{client} answers a method: {path.rpartition('/')[2]}"
         return f"{client} {_ASKED.get(path, 'sends a message')}"
     if isinstance(packet, Subscribe):
         return f"{client} listens to {', '.join(topic for topic, _ in packet.filters)}"
@@ -46,8 +52,12 @@ def received(client: str, packet: Packet) -> str:
 
 def sent(client: str, answer: Publish) -> str:
     """What the service's message says: ``DPS answers smart-x-widget-001: 200``."""
-    path, _ = topics.split(answer.topic)
+    path = topics.path(answer.topic)
     stem, _, status = path.rpartition("/")
+    if stem in _TOLD:
+        return f"{_TOLD[stem]} {client}: {status}"
+    if "/messages/devicebound" in path:
+        return f"the hub brings a message to {client}"
     return f"{_ANSWERED.get(stem, 'the service writes to')} {client}: {status}"
 
 

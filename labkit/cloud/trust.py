@@ -1,4 +1,4 @@
-"""The CA certificates of a DPS as registrations need them: parsed once, read again on change."""
+"""The CA certificates of a service as it needs them to judge: parsed once, read again on change."""
 
 from __future__ import annotations
 

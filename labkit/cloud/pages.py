@@ -1,4 +1,4 @@
-"""Lists that are handed out page by page: the service API's continuation tokens."""
+"""Lists that are handed out page by page: the service APIs' continuation tokens."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of the list ``of``, with at most ``limit`` records; 0 leaves that to the service."""
+    """A page of the list ``of`` of a service, with at most ``limit`` records; 0 leaves that to the
+    service."""
 
     of: str
     limit: int
+    service: str = "dps"
 
     @property
     def size(self) -> int:
@@ -48,7 +50,7 @@ def start_of(page: Page, continuation: str, refusals: Refusals) -> str:
             "it is not one that this query gave",
             "begin without a token, and send each answer's x-ms-continuation with the next request",
         )
-        raise refusals.refuse("dps", "", codes.BAD_REQUEST, (check,))
+        raise refusals.refuse(page.service, "", codes.BAD_REQUEST, (check,))
     return key
 
 
