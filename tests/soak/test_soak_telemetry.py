@@ -21,7 +21,6 @@ RUN = """
 import sys
 place, round_, chain, key, tests = sys.argv[1:]
 sys.path.insert(0, tests)
-import threading
 from pathlib import Path
 from stories import open_lab
 from wire_clients import MqttClient, connect, hub_user, publish, tls
@@ -30,20 +29,16 @@ telemetry.KEPT_MESSAGES = telemetry.KEPT_BYTES = 10**12  # retention is not what
 lab = open_lab(Path(place), say=None)
 client = MqttClient(lab, tls(lab, Path(chain), Path(key)))
 assert client.ask(connect("sender", hub_user(lab, "sender"))).body == b"\\0\\0"
-
-def acknowledged():
-    while True:
-        number = int.from_bytes(client.receive().body, "big")
-        sys.stdout.write(f"{number}\\n")
-        sys.stdout.flush()
-
 topic = "devices/sender/messages/events/"
 print("ready", flush=True)
-threading.Thread(target=acknowledged, daemon=True).start()
-for start in range(1, 60_000, 25):
-    packets = (publish(topic, b"%s %d" % (round_.encode(), n), packet_id=n)
-               for n in range(start, start + 25))
-    client.send(*packets)
+sent = 0
+for number in range(1, 60_000):
+    while sent < number + 50:
+        sent += 1
+        client.send(publish(topic, b"%s %d" % (round_.encode(), sent), packet_id=sent))
+    assert int.from_bytes(client.receive().body, "big") == number
+    sys.stdout.write(f"{number}\\n")
+    sys.stdout.flush()
 """
 
 
