@@ -82,6 +82,13 @@ def _find_refusal(options: argparse.Namespace) -> Any:
     return last_refusal(refusals, options.device)
 
 
+def _monitor(options: argparse.Namespace) -> int:
+    from labkit.monitor import monitor
+
+    path = existing(locate(options.workspace))
+    return monitor(path, options.hub, options.device, as_json=options.json, everything=options.all)
+
+
 def _clock(options: argparse.Namespace) -> int:
     clock = Clock(existing(locate(options.workspace)) / "clock.json")
     if options.action == "set":
@@ -154,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add(commands, "doctor", _doctor, "check that this machine has what the lab needs")
     _add_explain(commands)
+    _add_monitor(commands)
     _add_clock(commands)
     hosts = _add(
         commands, "hosts", _hosts, "print lines for /etc/hosts, for clients that need them"
@@ -256,6 +264,19 @@ def _add_explain(commands: Any) -> None:
     )
     explain.add_argument("--json", action="store_true", help="print JSON, for programs")
     _add_workspace(explain)
+
+
+def _add_monitor(commands: Any) -> None:
+    monitor = _add(commands, "monitor", _monitor, "print the telemetry of a lab as it comes")
+    _add_workspace(monitor, default="labkit-serve")
+    monitor.add_argument(
+        "--hub", default="", metavar="NAME", help="the hub to follow (default: the first)"
+    )
+    monitor.add_argument("--device", default="", metavar="ID", help="this device's messages only")
+    monitor.add_argument("--json", action="store_true", help="print JSON lines, for programs")
+    monitor.add_argument(
+        "--all", action="store_true", help="begin with the messages that were kept before"
+    )
 
 
 def _add_clock(commands: Any) -> None:

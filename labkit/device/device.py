@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from cryptography import x509
 
 from labkit.device.flash import Flash
+from labkit.device.handlers import Handlers, Received
 from labkit.device.network import Network
 from labkit.device.payload import as_json
 from labkit.errors import BadCertificate, ConnectionFailed
@@ -50,6 +52,7 @@ class Device:
         self._identified = identity
         self._flash, self._network, self._events = flash, network, events
         self._client: Any = None
+        self._handlers = Handlers(self._record)
         if not flash.chain:
             flash.install(identity.chain)
 
@@ -171,8 +174,14 @@ class Device:
             )
         identity = self._identity(sdk)
         self._client = sdk.connect(network, assigned.hub, assigned.device_id, identity)
+        sdk.listen(self._client, self._handlers)
         self._record("connected", f"connected to {assigned.hub}")
         return self
+
+    @property
+    def connected(self) -> bool:
+        """Whether its client has a connection to the hub now."""
+        return self._client is not None and bool(self._client.connected)
 
     def send(self, body: Any, **properties: str) -> None:
         """Sends telemetry: anything that JSON can carry. Returns once the hub has acknowledged.
@@ -205,6 +214,33 @@ class Device:
         as_json(properties)
         sdk.report(client, properties)
 
+    def on_method(self, name: str, handler: Callable[[Any], Any]) -> None:
+        """Has ``handler`` answer the direct method ``name``, in this and every later connection.
+        It gets the call's payload; what it returns goes back with status 200, or it returns an
+        :class:`Answer` of its own. What it raises goes back as 500. Raises ConnectionFailed."""
+        self._handlers.methods[name] = handler
+        self._listen()
+
+    def on_desired(self, handler: Callable[[dict[str, Any]], object]) -> None:
+        """Has ``handler`` told of every change of the desired properties, as it was written: a
+        None takes a property away. Where it missed any while it was away, the SDK
+        makes one call of all of them when it connects again. Raises ConnectionFailed."""
+        self._handlers.desired = handler
+        self._listen()
+
+    def receive(self, patience: float = 5.0) -> Received | None:
+        """The next cloud-to-device message; None where none comes within ``patience`` seconds.
+
+        Raises ConnectionFailed.
+        """
+        self._connected()
+        self._handlers.wants_messages = True
+        self._listen()
+        try:
+            return self._handlers.inbox.get(timeout=patience)
+        except queue.Empty:
+            return None
+
     def disconnect(self) -> None:
         """Leaves the hub. Harmless when it is not connected."""
         client, self._client = self._client, None
@@ -212,6 +248,13 @@ class Device:
             # At the end of a program the SDK's own threads are gone before we are asked.
             with contextlib.suppress(RuntimeError):
                 client.shutdown()
+
+    def _listen(self) -> None:
+        """At once where it is connected, else when it connects."""
+        from labkit.device import sdk
+
+        if self._client is not None:
+            sdk.listen(self._client, self._handlers)
 
     def _connected(self) -> Any:
         if self._client is None:

@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from labkit.device.handlers import Handlers
 from labkit.device.network import Network
 from labkit.errors import ConnectionFailed, LabError, ProvisioningFailed
 from labkit.hsm import TokenEcKey, TokenKey
@@ -204,6 +205,12 @@ def report(client: Any, properties: dict[str, Any]) -> None:
     does not take them."""
     with _in_the_labs_words("The reported properties did not reach the hub"):
         client.patch_twin_reported_properties(properties)
+
+
+def listen(client: Any, handlers: Handlers) -> None:
+    """Lets the client listen to what there are handlers for. Raises ConnectionFailed."""
+    with _in_the_labs_words("The hub was not asked to tell the device"):
+        handlers.attach(client)
 
 
 @contextmanager

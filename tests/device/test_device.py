@@ -155,7 +155,7 @@ def test_what_the_hub_refuses_leads_to_the_explanation(connected: Story) -> None
     with refused(LabError, "The hub refused", "400", "lab.explain()") as caught:
         connected.widget.report(text="x" * 40_000)
     assert type(caught.error) is LabError, "it did arrive"
-    assert "32 KB" in str(connected.lab.explain(connected.widget))
+    assert "4,096 bytes" in str(connected.lab.explain(connected.widget))
     connected.widget.report(text="x")
 
 

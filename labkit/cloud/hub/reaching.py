@@ -58,6 +58,7 @@ class Reaching(HubBase):
 
     def answer_method(self, device_id: str, request_id: str, status: int, payload: Any) -> None:
         """The device's answer to a call. One that nobody waits for any more is passed over."""
+        self.connections.heard(self.name, device_id, self._clock.now())
         result = MethodResult(status, payload)
         taken = self._running.methods.answer(self.name, device_id, request_id, result)
         said = "answered a method" if taken else "answered a method too late, or one never called"
@@ -122,6 +123,7 @@ class Reaching(HubBase):
         A null takes a property away (JSON merge patch, RFC 7396). Raises ServiceRefusal for
         more than Azure's twins hold, and where ``version`` is given and not the present one.
         """
+        self.connections.heard(self.name, device_id, self._clock.now())
         with self._refusals.told("hub", device_id):
             return self._twins.report(device_id, patch, version)
 

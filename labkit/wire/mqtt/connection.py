@@ -121,7 +121,7 @@ def _hub_user(text: str) -> HubUser | None:
     parts = path.removesuffix("/").split("/")
     if len(parts) > 2 and parts[-1].startswith("api-version="):
         question = parts.pop()
-    if not 2 <= len(parts) <= 3 or not all(parts):
+    if not 2 <= len(parts) <= 3 or not parts[0]:
         return None
     hub, device_id, *module = parts
     version = topics.properties(question).get("api-version", "")

@@ -135,7 +135,8 @@ class HubFace(Face):
 
     def _report(self, payload: bytes, rid: str, version: str) -> Publish:
         try:
-            number = self._number(version, "the version that the patch is for")
+            what = "the version that the patch is for"
+            number = self._number(version, what) if version else None
             found = self._hub.report(self._device_id, self._patch(payload), number)
         except ServiceRefusal as refusal:  # the Node SDK looks for errorCode in the body only
             body = azure_json.refusal(refusal, datetime.now(UTC))
@@ -150,9 +151,7 @@ class HubFace(Face):
             )
         return patch
 
-    def _number(self, text: str, what: str) -> int | None:
-        if not text:
-            return None
+    def _number(self, text: str, what: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) < 10):
             raise self._hub.refuse_request(self._device_id, f"{what} is {text!r}", "send a number")
         return int(text)
@@ -169,7 +168,7 @@ class HubFace(Face):
                 self._device_id, f"it is no JSON: {error}", "answer with JSON", rule=ANSWER
             )
             return
-        self._hub.answer_method(self._device_id, rid, number or 0, payload)
+        self._hub.answer_method(self._device_id, rid, number, payload)
 
 
 def _nothing() -> None:

@@ -255,7 +255,7 @@ def _connect(body: _Reader) -> Connect:
     flags, keep_alive = body.byte(), body.number()
     _check_connect_flags(flags)
     client_id = body.string()
-    if flags & 4:  # a will: both services take it from the wire and send it to nobody
+    if flags & 4:  # a will: taken from the wire, and sent to nobody
         body.string()
         body.binary()
     user_name = body.string() if flags & 128 else ""
