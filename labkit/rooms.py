@@ -67,7 +67,7 @@ class Rooms:
             self.cloud.hubs.add(name)
         if not any(self.cloud.hubs):
             self.cloud.hubs.add(DEFAULT_HUB)
-        self.server = ServerIdentity(self.tokens, self._path / "server")
+        self.server = ServerIdentity(self.tokens, self._path / "server", self._events)
         self.listener = Listener(self.cloud, self.server, self._events, ports)
         self._leave.callback(self.listener.stop)
         self._host = self.listener.host
@@ -89,7 +89,7 @@ class Rooms:
         another lab may have the address by then, and files of the same name."""
         if self._closed:
             raise closed()
-        return Network(self._host, self.cloud.dps.id_scope, self.server.root_pem)
+        return Network(self._host, self.cloud.dps.id_scope, self.server.trust_bundle)
 
     def impostor(self, device: str, holder: str, key: TokenKey | None = None) -> Impostor:
         """The device as a custodian plays it who carried its key, or with another key and the
