@@ -66,7 +66,7 @@ def _no_possession(about: str) -> Check:
     return failed(
         POSSESSION,
         about,
-        "whoever sent it signed the handshake with another key",
+        "the handshake was signed with another key than that of this certificate",
         "if it is the device: give it the private key that belongs to its certificate",
         "if it is somebody else: nothing has to be mended, for a certificate is public, and "
         "without its key it opens nothing",

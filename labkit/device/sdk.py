@@ -8,6 +8,7 @@ module, the key in the token is put in place of the file.
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ _HASHES: dict[str, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {
     "sha384": hashes.SHA384,
     "sha512": hashes.SHA512,
 }
+_PLACE = re.compile(r" \(_ssl\.c:\d+\)$")  # a line of Python's own source
 _SHUTDOWN_SECONDS = 5.0
 _LARGEST_MESSAGE = "256 KB"
 _FAILURES = (
@@ -253,6 +255,6 @@ def _in_words(error: BaseException) -> str:
     """The SDK's error and what it came from, in one line."""
     parts = []
     for cause in _causes(error):
-        text = str(cause).strip().split("\n")[0]
+        text = _PLACE.sub("", str(cause).strip().split("\n")[0])
         parts.append(f"{type(cause).__name__}: {text}" if text else type(cause).__name__)
     return ", from ".join(dict.fromkeys(parts))

@@ -319,7 +319,7 @@ class _Board:
 def _end(refusal: Refusal) -> str:
     failure = first_failure(refusal.checks)
     why = f": {failure.why}" if failure else ""
-    return f"{refusal.message[:1].upper()}{refusal.message[1:]}{why}. DPS never heard of it."
+    return f"{refusal.message[:1].upper()}{refusal.message[1:]}{why}. No service ever heard of it."
 
 
 def _heard(messages: int) -> str:

@@ -11,6 +11,7 @@ from labkit.lab import Lab
 from labkit.progress import note
 from labkit.scenarios import (
     acquire,
+    first_connection,
     first_device,
     keys,
     manufacturing_line,
@@ -39,6 +40,7 @@ _EXERCISES = {
     "proven-intermediate": _Exercise(possession.STORY, possession.proven_intermediate),
     "own-line": _Exercise(supply_chain.STORY, supply_chain.own_line),
     "smallest-buffer": _Exercise(manufacturing_line.STORY, manufacturing_line.smallest_buffer),
+    "both-ways": _Exercise(first_connection.STORY, first_connection.both_ways),
 }
 
 
@@ -51,6 +53,7 @@ _STORIES = {
         possession.STORY,
         supply_chain.STORY,
         manufacturing_line.STORY,
+        first_connection.STORY,
     )
 }
 

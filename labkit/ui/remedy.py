@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from cryptography import x509
+
 from labkit.cloud.dps import attestation
 from labkit.device import Device
 from labkit.errors import NotFound
@@ -36,11 +38,9 @@ def _remedies(lab: Lab, explanation: Explanation) -> Iterator[Remedy]:
     if failure is None or device is None:
         return
     if failure.name == verdict.ISSUER and lab.dps.certificates.verified():
-        if device.chain != lab.issued_chain(device.name):
+        if device.chain != _whole_chain(lab, device):
             label = "Install the factory's chain and try again"
-            story = (
-                "The device sends its issuers again: DPS can follow them to a CA that it trusts."
-            )
+            story = "The device sends its issuers, too: DPS can follow them to a CA that it trusts."
             yield Remedy(label, story, 0, lambda: _send_all(lab, device))
         issuer = _issuer(lab, explanation, failure.about)
         if issuer is not None:
@@ -72,8 +72,14 @@ def _issuer(lab: Lab, explanation: Explanation, about: str) -> CertificateAuthor
 
 
 def _send_all(lab: Lab, device: Device) -> None:
-    device.install_chain(lab.issued_chain(device.name))
+    device.install_chain(_whole_chain(lab, device))
     device.provision()
+
+
+def _whole_chain(lab: Lab, device: Device) -> list[x509.Certificate]:
+    """Also of a device that came off the line with less."""
+    path = lab.ledger().chain_of(device)
+    return [certificate for certificate in path if not chain.is_self_signed(certificate)]
 
 
 def _trust(lab: Lab, issuer: CertificateAuthority[Device], device: Device) -> None:

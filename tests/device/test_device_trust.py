@@ -81,7 +81,7 @@ def test_the_picture_of_a_broken_handshake_blames_no_certificate(story: Story) -
     story.lab.listener.settle()
     title, caption = headline(story.lab)
     assert title == "A connection ended in TLS"
-    assert "'unknown ca'. DPS never heard of it" in caption
+    assert "'unknown ca'. No service ever heard of it" in caption
     graph = of_lab(story.lab)
     assert graph.nodes[WIDGET]["state"] == "trusted", "as DPS saw it last"
     assert {data["presented"] for _, data in graph.nodes(data=True)} <= {None, True}

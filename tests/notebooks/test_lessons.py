@@ -59,6 +59,15 @@ places = 1
 while simulate(**shift, buffer=places).minutes_stopped:
     places += 1""",
     },
+    "07-first-connection": {
+        "exercise-both-ways": """\
+newcomer.inject(first, "all").provision()
+entry = lab.dps.certificates.upload("technician-w", newcomer.certificate)
+lab.dps.certificates.verify(entry, newcomer.prove_possession(entry.verification_code))
+lab.dps.enrollment_groups.create("widgets-of-w", signing=newcomer.certificate)
+second.provision()
+mine = [first, second]""",
+    },
 }
 COUNTED = """\
 # What is signed to prove possession lasts a day, and answers a fresh code: it is signed anew.

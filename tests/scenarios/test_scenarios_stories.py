@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from labkit.scenarios import acquire, keys, manufacturing_line, possession, supply_chain
+from labkit.scenarios import (
+    acquire,
+    first_connection,
+    keys,
+    manufacturing_line,
+    possession,
+    supply_chain,
+)
 from labkit.ui.performance import Frame, Performance
 from labkit.ui.scenario import Scenario
 
@@ -22,6 +29,13 @@ REFUSED = {
     },
     "supply-chain": {6: "401"},
     "manufacturing-line": {7: "cannot sign: it is not valid now"},
+    "first-connection": {
+        3: "401",
+        4: "did not provision smart-x-widget-001",
+        5: "401",
+        8: "did not trust the server",
+        10: "401",
+    },
 }
 """The steps that fail, and why; every other succeeds."""
 STORIES = [
@@ -30,6 +44,7 @@ STORIES = [
     possession.STORY,
     supply_chain.STORY,
     manufacturing_line.STORY,
+    first_connection.STORY,
 ]
 
 
