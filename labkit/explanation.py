@@ -16,6 +16,7 @@ from labkit.trace import Check, Outcome
 _MARK = {Outcome.PASSED: "✓", Outcome.FAILED: "✗", Outcome.NOT_REACHED: "·"}
 _COLOUR = {Outcome.PASSED: "#007a58", Outcome.FAILED: "#b34700", Outcome.NOT_REACHED: "#6b6b6b"}
 _WIDTH = 96
+_SERVICES = {"dps": "DPS", "hub": "IoT Hub"}
 
 
 class Explanation:
@@ -59,6 +60,15 @@ class Explanation:
         return self.refusal.device or "a client"
 
     @property
+    def title(self) -> str:
+        """What it explains, in a few words."""
+        if self._in_tls:
+            left = self.refusal.device
+            return f"Why {left} left in TLS" if left else "Why a connection ended in TLS"
+        service = _SERVICES.get(self.refusal.service, self.refusal.service)
+        return f"Why {service} refused {self.about}"
+
+    @property
     def shown(self) -> str:
         """What was shown, a code and an ETag left out: ``It sent: CN=a, CN=b``."""
         if self._in_tls and not self.refusal.chain:
@@ -76,7 +86,7 @@ class Explanation:
 
     def _lines(self) -> Iterator[str]:
         if self._in_tls:
-            yield f"{self._who()} ended in TLS, before any protocol of Azure could answer."
+            yield f"{self._ended()}."
         else:
             yield f"{self._who()} was refused. Azure says only:"
             yield f"    {self.answer}"
@@ -103,6 +113,11 @@ class Explanation:
     def _is_stale(self) -> bool:
         return self.refusal.code == STALE_ETAG.code
 
+    def _ended(self) -> str:
+        if self.refusal.device:
+            return f"{self.refusal.device} left in TLS: no service refused it, or heard of it"
+        return f"{self._who()} ended in TLS, before any protocol of Azure could answer"
+
     def _who(self) -> str:
         if self._is_proof:
             return f"The proof for the CA certificate {self.refusal.device!r}"
@@ -110,7 +125,7 @@ class Explanation:
             return f"A change of the CA certificate {self.refusal.device!r}"
         if self._in_tls:
             return "A connection"
-        service = {"dps": "DPS", "hub": "IoT Hub"}.get(self.refusal.service, "the service")
+        service = _SERVICES.get(self.refusal.service, "the service")
         return f"{self.refusal.device or 'A client'} at {service}"
 
     def _sent(self) -> str:
@@ -123,7 +138,7 @@ class Explanation:
     def _opening(self) -> str:
         who, answer = html.escape(self._who()), html.escape(self.answer)
         if self._in_tls:
-            return f"<b>{who} ended in TLS</b>, before any protocol of Azure could answer."
+            return f"<b>{html.escape(self._ended())}.</b>"
         return f"<b>{who} was refused.</b> Azure says only <code>{answer}</code>"
 
     def _html(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
+from labkit.cloud import handshakes
 from labkit.cloud.dps import attestation
 from labkit.device import Device
 from labkit.errors import NotFound
@@ -50,6 +51,10 @@ def _remedies(lab: Lab, explanation: Explanation) -> Iterator[Remedy]:
                 "chain may end there, so what lies above need not be sent."
             )
             yield Remedy(label, story, 1, lambda: _trust(lab, issuer, device))
+    if failure.name == handshakes.TRUST and device.trusted_roots != _roots(lab):
+        label = "Install the roots of the services and try again"
+        story = "The device trusts the roots that servers lead to, and those that are announced."
+        yield Remedy(label, story, 0, lambda: _trust_servers(lab, device))
     if failure.name == attestation.ENABLED:
         label = f"Enable {failure.about} and try again"
         story = "The enrollment admits again."
@@ -73,6 +78,15 @@ def _issuer(lab: Lab, explanation: Explanation, about: str) -> CertificateAuthor
 
 def _send_all(lab: Lab, device: Device) -> None:
     device.install_chain(_whole_chain(lab, device))
+    device.provision()
+
+
+def _roots(lab: Lab) -> list[x509.Certificate]:
+    return [root.certificate for root in lab.server.roots if root.state != "retired"]
+
+
+def _trust_servers(lab: Lab, device: Device) -> None:
+    device.install_roots(_roots(lab))
     device.provision()
 
 

@@ -16,8 +16,6 @@ from labkit.ui.performance import Feedback, Frame, Performance
 
 Json = dict[str, Any]
 
-_SERVICES = {"dps": "DPS", "hub": "IoT Hub"}
-
 
 def scene_of(play: Performance, run: int) -> Json:
     """Everything beside the picture. ``run`` tells the log of one run from that of the next."""
@@ -130,10 +128,8 @@ def _explanation(frame: Frame, at_present: bool) -> Json | None:
     told = frame.explanation
     if told is None:
         return None
-    refusal = told.refusal
     return {
-        "about": told.about,
-        "service": _SERVICES.get(refusal.service, refusal.service),
+        "title": told.title,
         "answer": told.answer,
         "shown": told.shown,
         "checks": [_row(row, frame.inspections) for row in told.rows],

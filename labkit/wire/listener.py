@@ -10,6 +10,8 @@ from concurrent.futures import Future
 from functools import partial
 
 from labkit.cloud import Cloud
+from labkit.cloud.handshakes import Served
+from labkit.cloud.presented import Presented
 from labkit.events import Events
 from labkit.wire import sockets, webhook
 from labkit.wire.channel import Application, Channel
@@ -118,8 +120,11 @@ class Listener:
 
     def _link(self, application: Callable[[Link], Application]) -> Callable[[], Link]:
         """Each new one is shown the chain of now; those that are open keep what they were shown."""
-        identity, failed = self._identity, self._cloud.handshake_failed
-        workers, links = self._workers, self._links
+        identity, workers, links = self._identity, self._workers, self._links
+
+        def failed(reason: str, presented: Presented, asked: str) -> None:
+            self._cloud.handshake_failed(reason, presented, Served(asked, identity.chain))
+
         return lambda: Link(identity.context, application, self._events, workers, links, failed)
 
     async def _stop(self) -> None:

@@ -1,6 +1,6 @@
 """Who the emulated cloud is in TLS: a root and an issuing CA of its own, and a leaf.
 
-    Lab Service Root CA ──> Lab Service Issuing CA 01 ──> Lab Services (the endpoint)
+    Lab Service Root CA ──> Lab Service Issuing CA ──> Lab Services (the endpoint)
 
 All three can be renewed while the lab runs, as a cloud does it: the leaf every few months, the
 issuing CA every few years, the root once in a decade or two. Connections that are open stay;
@@ -39,7 +39,7 @@ TOKEN = "Azure services (emulated)"
 FIRST_ROOT = "Lab Service Root CA"
 MOST_ROOTS = 16
 """Each has a key in the token for good."""
-_ISSUING, _LEAF = "Lab Service Issuing CA {:02}", "Lab Services"
+_ISSUING, _LEAF = "Lab Service Issuing CA", "Lab Services"
 _ROOT_KEY, _ISSUING_KEY = "root {}", "issuing {}"
 """Labels in the token, which begin differently: a root may be named as anything."""
 
@@ -197,7 +197,7 @@ class ServerIdentity:
         return Authority(key, [root.certificate], self._real_time)
 
     def _issue_ca(self, signer: Authority, number: int) -> x509.Certificate:
-        name = _ISSUING.format(number)
+        name = _ISSUING if number == 1 else f"{_ISSUING} {number}"
         key = self._token.ensure_key(_ISSUING_KEY.format(name))
         csr = request.make(key, request.name(name))
         return signer.sign_request(csr, profiles.INTERMEDIATE_CA.limited_to(0))

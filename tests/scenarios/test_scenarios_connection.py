@@ -72,7 +72,7 @@ def test_a_thief_and_a_device_that_distrusts_never_come_to_mqtt(play: Performanc
         (THIEF, "", attestation.POSSESSION, "CN=smart-x-widget-001", "private key"),
         (LEAF, "401 401002: CA certificate not found.", verdict.ISSUER, "CN=smart-x-widget-002",
          "let the device send CN=Technician-Z CA too"),
-        (ROOTS, "", handshakes.TRUST, "127.0.0.1", "trust store"),
+        (ROOTS, "", handshakes.TRUST, "the trust store of smart-x-widget-001", "trust store"),
         (SCOPE, "401 401002: Unauthorized", "the ID scope is this provisioning service's",
          "smart-x-widget-001", "configure the device with the ID scope"),
     ],
