@@ -6,8 +6,10 @@ from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kills import killed
 from tls_oracle import NAME, trusts
 
 from labkit.clock import Clock
@@ -114,3 +116,43 @@ def agree(identity: ServerIdentity, model: Model) -> None:
     for store in (*combinations(every, 1), *combinations(every, 2)):
         found = trusts(identity.context, [pems[n] for n in store])
         assert found == bool(model.served & set(store)), store
+
+
+# ---- killed in the middle
+
+ROLLS_FOR_EVER = """
+import itertools, sys
+from pathlib import Path
+from labkit.clock import Clock
+from labkit.events import Events
+from labkit.hsm import TokenStore
+from labkit.wire.server_identity import ServerIdentity
+
+place = Path(sys.argv[1])
+server = ServerIdentity(TokenStore(place / "hsm"), place / "server", Events(Clock()))
+server.cover(["contoso-hub.azure-devices.net"], ["127.0.0.1"])
+print("ready", flush=True)
+names = [server.new_root(f"Root {number}").name for number in (1, 2)]
+for turn in itertools.count():
+    name = names[turn % 2]
+    server.roll_issuing_ca()
+    server.switch_root(name)
+    print(name, server._roots.issued, sep="|", flush=True)
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.15, 0.3, 0.5])
+def test_what_was_rolled_is_there_after_kill_9(tmp_path: Path, seconds: float) -> None:
+    """Every roll that was acknowledged, and at most the beginning of the next; the file that
+    clients are told to trust fits what is served."""
+    said = killed(ROLLS_FOR_EVER, seconds, tmp_path)
+    server = Server(tmp_path)
+    identity = server.identity
+    if said:
+        name, issued = said[-1].split("|")
+        further = identity._roots.issued - int(issued)
+        assert further in (0, 1)
+        assert further or identity.root.name == name
+    assert identity.root_file.read_text() == identity.trust_bundle
+    assert trusts(identity.context, [identity.root_pem])
+    server.tokens.close()
