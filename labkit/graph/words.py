@@ -15,11 +15,13 @@ LANES: Final[dict[Zone, tuple[str, str]]] = {
     "supply-chain": ("Supply chain", "who signed whom"),
     "dps": ("Device Provisioning Service", "checks the devices"),
     "hub": ("IoT Hub", "talks with the devices"),
+    "server": ("Server certificates", "what devices are shown in TLS before they show anything"),
 }
 EMPTY: Final[dict[Zone, str]] = {
     "supply-chain": "No certificate yet",
     "dps": "Nothing uploaded yet",
     "hub": "No hub and no device yet",
+    "server": "Nothing is shown",
 }
 _VERBS: Final = {
     "signed": "signed {}",
@@ -80,6 +82,8 @@ class _Teller:
             yield self.board.caption
         for zone, (name, _) in LANES.items():
             told = [line for unit in self.family.roots(zone) for line in self._unit(unit)]
+            if zone == "server" and not told:
+                continue
             yield f"{name}:" if told else f"{name}: {EMPTY[zone].lower()}."
             yield from (f"- {line}" for line in told)
         if self.presented.slips:
@@ -121,6 +125,8 @@ class _Teller:
         if fold and edge.kind != "provisioned":  # a device is one of them, and not all
             label = f"{len(fold.members)} {_PLURAL[self.board.nodes[edge.target].kind]}"
         said = _VERBS[edge.kind].format(label)
+        if edge.kind == "signed" and edge.label:
+            said = f"{edge.label} {label}"
         if self.board.nodes[edge.target].kind == "hub":
             said = said.replace("provisioned as", "provisioned to")
         unseen = edge.broken and not fold

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from labkit.cloud.dps.entries import EnrollmentGroup, SymmetricKeyAttestation
 from labkit.graph.kinds import KIND_WORDS
 from labkit.graph.removed import Removed, removed
+from labkit.graph.servers import ENDPOINT, ISSUING, are_shown, node_of
 from labkit.pki import chain
 from labkit.ui.inspection import Inspection, certificate_facts
 
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
 Fact = tuple[str, str]
 
 
-def inspect_all(lab: Lab) -> dict[str, Inspection]:
+def inspect_all(lab: Lab, *, servers: bool = False) -> dict[str, Inspection]:
     """What there is to say about each node, by the node's ID in :mod:`labkit.graph.model`.
 
     A snapshot: it stays what it is when the lab goes on.
     """
-    return dict(_Inspector(lab).all())
+    found = dict(_Inspector(lab).all())
+    return found | dict(server_certificates(lab)) if servers or are_shown(lab) else found
 
 
 class _Inspector:
@@ -68,6 +70,7 @@ class _Inspector:
         facts = (
             ("private key", _kept(device.key)),
             ("sends", chain.names(device.chain)),
+            ("trusts servers below", chain.names(device.trusted_roots)),
             *certificate_facts(device.certificate),
             *self._presented(device.certificate),
         )
@@ -125,6 +128,24 @@ class _Inspector:
             )
             name = f"identity {hub.name}/{identity.device_id}"
             yield name, Inspection(identity.device_id, "device identity", facts)
+
+
+def server_certificates(lab: Lab) -> Iterator[tuple[str, Inspection]]:
+    """The roots of the services, and the chain that clients are sent. The certificates live in
+    real time, whatever the lab's clock says."""
+    for root in lab.server.roots:
+        holders = [d.name for d in lab.devices if root.certificate in d.trusted_roots]
+        facts = (
+            ("state", root.state),
+            ("trusted by", ", ".join(holders) or "no device"),
+            *certificate_facts(root.certificate),
+        )
+        yield node_of(root), Inspection(root.name, "root CA", facts, root.certificate)
+    endpoint, issuing = lab.server.chain[:2]
+    title, kind = chain.common_name(issuing), "issuing CA"
+    yield ISSUING, Inspection(title, kind, tuple(certificate_facts(issuing)), issuing)
+    title, facts = chain.common_name(endpoint), tuple(certificate_facts(endpoint))
+    yield ENDPOINT, Inspection(title, "server certificate", facts, endpoint)
 
 
 def _token(custodian: Custodian[Device]) -> Inspection:

@@ -274,7 +274,7 @@ class Performance:
         explanation: Explanation | None = None,
         failure: str = "",
     ) -> Frame:
-        graph = of_lab(self.lab)
+        graph = of_lab(self.lab, servers=self.scenario.servers)
         states = Counter(str(data["state"]) for _, data in graph.nodes(data=True))
         return Frame(
             step=number,
@@ -284,7 +284,7 @@ class Performance:
             picture=Picture.of(graph),
             states=dict(states),
             events=tuple(self.lab.events),
-            inspections=inspect_all(self.lab),
+            inspections=inspect_all(self.lab, servers=self.scenario.servers),
             look_at=look_at,
             feedback=feedback,
             explanation=explanation,

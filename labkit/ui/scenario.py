@@ -42,10 +42,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``name`` is also the workspace's; ``clock`` (ISO 8601) is where the lab's time starts."""
+    """``name`` is also the workspace's; ``clock`` (ISO 8601) is where the lab's time starts;
+    ``servers``: the picture has the servers' certificates from the beginning."""
 
     name: str
     title: str
     introduction: str
     steps: tuple[Step, ...]
     clock: str = "2027-03-01T09:00:00Z"
+    servers: bool = False
