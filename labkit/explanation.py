@@ -16,7 +16,6 @@ from labkit.trace import Check, Outcome
 _MARK = {Outcome.PASSED: "✓", Outcome.FAILED: "✗", Outcome.NOT_REACHED: "·"}
 _COLOUR = {Outcome.PASSED: "#007a58", Outcome.FAILED: "#b34700", Outcome.NOT_REACHED: "#6b6b6b"}
 _WIDTH = 96
-_SERVICES = {"dps": "DPS", "hub": "IoT Hub"}
 
 
 class Explanation:
@@ -47,7 +46,9 @@ class Explanation:
 
     @property
     def answer(self) -> str:
-        """All that Azure says."""
+        """All that Azure says; of a connection that ended in TLS, who ended it."""
+        if self.in_tls:
+            return self.refusal.message
         return f"{self.refusal.status} {self.refusal.code}: {self.refusal.message}"
 
     @property
@@ -60,19 +61,10 @@ class Explanation:
         return self.refusal.device or "a client"
 
     @property
-    def title(self) -> str:
-        """What it explains, in a few words."""
-        if self._in_tls:
-            left = self.refusal.device
-            return f"Why {left} left in TLS" if left else "Why a connection ended in TLS"
-        service = _SERVICES.get(self.refusal.service, self.refusal.service)
-        return f"Why {service} refused {self.about}"
-
-    @property
     def shown(self) -> str:
         """What was shown, a code and an ETag left out: ``It sent: CN=a, CN=b``."""
-        if self._in_tls and not self.refusal.chain:
-            return "The client left before it had shown a certificate of its own."
+        if self.in_tls and not self.refusal.chain:
+            return "The client left before it had shown a certificate of its own"
         return f"{'Shown was' if self._is_proof else 'It sent'}: {self._sent()}"
 
     def __str__(self) -> str:
@@ -85,7 +77,7 @@ class Explanation:
         return {"text/plain": str(self), "text/html": self._html()}
 
     def _lines(self) -> Iterator[str]:
-        if self._in_tls:
+        if self.in_tls:
             yield f"{self._ended()}."
         else:
             yield f"{self._who()} was refused. Azure says only:"
@@ -102,7 +94,8 @@ class Explanation:
             yield f"See: {self.failure.source}"
 
     @property
-    def _in_tls(self) -> bool:
+    def in_tls(self) -> bool:
+        """Whether TLS ended before any service was asked."""
         return self.refusal.status == 0
 
     @property
@@ -123,9 +116,9 @@ class Explanation:
             return f"The proof for the CA certificate {self.refusal.device!r}"
         if self._is_stale:
             return f"A change of the CA certificate {self.refusal.device!r}"
-        if self._in_tls:
+        if self.in_tls:
             return "A connection"
-        service = _SERVICES.get(self.refusal.service, "the service")
+        service = {"dps": "DPS", "hub": "IoT Hub"}.get(self.refusal.service, "the service")
         return f"{self.refusal.device or 'A client'} at {service}"
 
     def _sent(self) -> str:
@@ -137,7 +130,7 @@ class Explanation:
 
     def _opening(self) -> str:
         who, answer = html.escape(self._who()), html.escape(self.answer)
-        if self._in_tls:
+        if self.in_tls:
             return f"<b>{html.escape(self._ended())}.</b>"
         return f"<b>{who} was refused.</b> Azure says only <code>{answer}</code>"
 

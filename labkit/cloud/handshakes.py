@@ -73,8 +73,9 @@ def explained(reason: str, presented: Presented, served: Served) -> Failure | No
         return Failure(BY_CLIENT, _distrust(about, alert, served))
     if reason not in _NO_POSSESSION:
         return None
-    leaf = presented.leaf  # whose it is says more than the address of who shows it
-    return Failure(BY_SERVER, _no_possession(chain.subject(leaf) if leaf else about))
+    if presented.leaf is not None:  # says more than an address; that device is not accused
+        about = f"the client that sent {chain.subject(presented.leaf)}"
+    return Failure(BY_SERVER, _no_possession(about))
 
 
 def both_sides(
@@ -147,7 +148,7 @@ def _no_possession(about: str) -> Check:
     return failed(
         POSSESSION,
         about,
-        "the handshake was signed with another key than that of this certificate",
+        "its signature is by another key than that of the certificate",
         "if it is the device: give it the private key that belongs to its certificate",
         "if it is somebody else: nothing has to be mended, for a certificate is public, and "
         "without its key it opens nothing",

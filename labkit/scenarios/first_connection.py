@@ -52,7 +52,7 @@ def _a_stranger(lab: Lab) -> None:
 
 def _a_thief(lab: Lab) -> None:
     thief = lab.custodian(EAVESDROPPER)
-    lab.impersonate(FIRST, by=thief, key=thief.make_key("a key of their own")).provision()
+    lab.impersonate(FIRST, by=thief, key=thief.make_key("forgery")).provision()
 
 
 def _only_its_own(lab: Lab) -> None:
@@ -193,7 +193,8 @@ STORY = Scenario(
             "Break it: the wrong trust store",
             "An update puts Company-X's root where the root of the **service** was. The server "
             "is the true one, but the widget cannot know that: it leaves in the handshake, with "
-            "an **alert**. There is no `401`, because nobody was asked anything.",
+            "an **alert**, as TLS calls its complaints. There is no `401`, because nobody was "
+            "asked anything.",
             _wrong_roots,
             predict=Prediction(
                 "The first widget now trusts only servers below Company-X's root. What does DPS "

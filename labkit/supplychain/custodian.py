@@ -73,10 +73,11 @@ class Custodian(Generic[DeviceT]):
         ``algorithm`` is P-256, P-384, RSA-2048 or RSA-3072. Raises Conflict where the token has a
         key of this label for another one.
         """
-        kind = Algorithm.named(algorithm)
-        if self.token.has_key(label):
+        kind, had_it = Algorithm.named(algorithm), self.token.has_key(label)
+        key = self._key(label, kind)
+        if had_it:
             self._chain.events.record("hsm", "again", f"the key {label!r} was there already")
-        return self._key(label, kind)
+        return key
 
     def _key(self, label: str, kind: Algorithm) -> TokenKey:
         is_new = not self.token.has_key(label)

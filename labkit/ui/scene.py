@@ -16,6 +16,8 @@ from labkit.ui.performance import Feedback, Frame, Performance
 
 Json = dict[str, Any]
 
+_SERVICES = {"dps": "DPS", "hub": "IoT Hub"}
+
 
 def scene_of(play: Performance, run: int) -> Json:
     """Everything beside the picture. ``run`` tells the log of one run from that of the next."""
@@ -129,9 +131,8 @@ def _explanation(frame: Frame, at_present: bool) -> Json | None:
     if told is None:
         return None
     return {
-        "title": told.title,
+        **_headings(told),
         "answer": told.answer,
-        "shown": told.shown,
         "checks": [_row(row, frame.inspections) for row in told.rows],
         "cures": list(told.cures),
         "remedies": [
@@ -140,6 +141,24 @@ def _explanation(frame: Frame, at_present: bool) -> Json | None:
         ],
         "past": bool(frame.remedies) and not at_present,
         "source": told.failure.source if told.failure else "",
+    }
+
+
+def _headings(told: Explanation) -> Json:
+    """Who is said to have said no: of a handshake that failed, no service."""
+    if told.in_tls:
+        return {
+            "title": "Why the connection ended in TLS",
+            "label": "How it ended",
+            "says": "No service was asked, and none has answered:",
+            "looked": f"{told.shown}. What was looked at:",
+        }
+    service = _SERVICES.get(told.refusal.service, told.refusal.service)
+    return {
+        "title": f"Why {service} refused {told.about}",
+        "label": f"All that {service} says",
+        "says": f"All that {service} says to {told.about}:",
+        "looked": f"{told.shown}. What {service} checked, in order:",
     }
 
 

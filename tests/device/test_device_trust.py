@@ -150,7 +150,8 @@ def test_who_caught_the_certificates_dies_in_the_handshake(story: Story) -> None
         played.provision()
     failure = story.lab.explain().failure
     assert failure is not None
-    assert (failure.name, failure.about) == (attestation.POSSESSION, "CN=smart-x-widget-001")
+    assert failure.name == attestation.POSSESSION
+    assert failure.about == "the client that sent CN=smart-x-widget-001", "and not the widget"
     assert len(story.lab.events.about(source="mqtt", kind="connect")) == connects
     assert headline(story.lab)[0] == "A connection ended in TLS"
     assert story.widget.provision().status == "assigned"

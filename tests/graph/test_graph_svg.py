@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from labkit.graph import Picture, add_edge, add_node, new_graph
 from labkit.graph.metrics import NAME, SMALL, width
+from labkit.graph.states import STATES, StateKey
 
 if TYPE_CHECKING:
     from networkx import DiGraph
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 SVG = "{http://www.w3.org/2000/svg}"
 EVERY_STORY = pytest.mark.parametrize("story", STORIES.values(), ids=list(STORIES))
 BOLD = {"name", "state"}
+STATE_BASELINE = 57
 
 
 def parsed(graph: DiGraph[str]) -> ElementTree.Element:
@@ -83,6 +85,23 @@ def test_a_card_s_state_and_mark_stand_apart(story: Callable[[], DiGraph[str]]) 
             lines = list(texts(group))
             state = next(i for i, line in enumerate(lines) if line[3] == "state")
             assert all(line[0] > lines[state][1] for line in lines[state + 1 :])
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_in_a_narrow_card_the_sign_of_what_was_sent_leaves_the_state_s_word_free(
+    state: StateKey,
+) -> None:
+    """Two devices share the width of one: there is no room for the word "sent"."""
+    graph = new_graph("")
+    add_node(graph, "ca", kind="root-ca", label="ca")
+    for name in ("smart-x-widget-001", "smart-x-widget-002"):
+        add_node(graph, name, kind="device", label=name, state=state, presented=True)
+        add_edge(graph, "ca", name, kind="signed")
+    group = nodes(graph)["smart-x-widget-001"]
+    (word,) = (line for line in texts(group) if line[3] == "state")
+    (mark,) = group.findall(f"{SVG}g[@class='t-sent']")
+    x, y = map(int, re.findall(r"\d+", mark.attrib["transform"]))
+    assert x > word[1] or y >= STATE_BASELINE
 
 
 @EVERY_STORY

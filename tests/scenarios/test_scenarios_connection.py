@@ -12,12 +12,12 @@ from labkit import Lab
 from labkit.cloud import handshakes
 from labkit.cloud.dps import attestation
 from labkit.device import Device
-from labkit.graph import Picture
 from labkit.pki import verdict
 from labkit.scenarios import first_connection as lesson
 from labkit.scenarios.first_connection import NEWCOMER, STORY, both_ways
 from labkit.ui.check import Report
 from labkit.ui.performance import Frame, Performance
+from labkit.ui.scene import scene_of
 
 TECHNICIAN, FACTORY = "ca Technician-Z/Technician-Z CA", "ca Factory-Y/Factory-Y CA"
 STRANGER = "ca Stranger-S/Stranger-S Root CA"
@@ -69,10 +69,12 @@ def test_a_thief_and_a_device_that_distrusts_never_come_to_mqtt(play: Performanc
     [
         (GADGET, "401 401002: CA certificate not found.", verdict.ANCHOR, "CN=Stranger-S Root CA",
          "prove possession"),
-        (THIEF, "", attestation.POSSESSION, "CN=smart-x-widget-001", "private key"),
+        (THIEF, "the server ended the handshake", attestation.POSSESSION,
+         "the client that sent CN=smart-x-widget-001", "private key"),
         (LEAF, "401 401002: CA certificate not found.", verdict.ISSUER, "CN=smart-x-widget-002",
          "let the device send CN=Technician-Z CA too"),
-        (ROOTS, "", handshakes.TRUST, "the trust store of smart-x-widget-001", "trust store"),
+        (ROOTS, "the client ended the handshake", handshakes.TRUST,
+         "the trust store of smart-x-widget-001", "trust store"),
         (SCOPE, "401 401002: Unauthorized", "the ID scope is this provisioning service's",
          "smart-x-widget-001", "configure the device with the ID scope"),
     ],
@@ -86,8 +88,8 @@ def test_each_refusal_names_its_true_cause_and_the_cure_first(
     assert told.failure is not None
     assert (told.failure.name, told.failure.about) == (check, about)
     assert cure in told.cures[0]
-    assert (told.answer if answer else "in TLS") in str(told)
-    assert told.answer == answer or not answer
+    assert told.answer == answer
+    assert told.in_tls == ("ended the handshake" in answer)
 
 
 def test_what_cures_a_lone_certificate_is_said_in_both_ways(play: Performance) -> None:
@@ -125,14 +127,15 @@ def test_the_stranger_s_root_is_marked_and_nobody_else(play: Performance) -> Non
 def test_what_ends_in_tls_accuses_no_certificate(play: Performance, step: int, who: str) -> None:
     frame = play.frames[step]
     assert frame.picture.title == "A connection ended in TLS"
-    assert f"{who} ended the handshake" in told(frame.picture)
+    assert f"{who} ended the handshake" in repr(frame.picture)
     assert broken(frame) == []
     assert "untrusted issuer" not in frame.states
     assert state(frame, "device smart-x-widget-001") == "trusted"
-
-
-def told(picture: Picture) -> str:
-    return repr(picture)
+    play.go_to(step)
+    scene = scene_of(play, 0)
+    assert scene["failed"] == "", "no node is marked as the one that failed"
+    assert scene["explanation"]["title"] == "Why the connection ended in TLS"
+    assert scene["explanation"]["says"].startswith("No service was asked")
 
 
 # ---- the story's promises

@@ -50,6 +50,18 @@ def test_a_no_of_openssl_is_an_answer(lab: Lab) -> None:
     assert said.text == "Verification failure"
 
 
+def test_of_a_long_answer_only_the_lines_that_matter_are_shown(lab: Lab) -> None:
+    """And nothing of a handshake that differs from run to run, such as a message's length."""
+    dial = f"s_client -connect {lab.listener.host}:{lab.listener.mqtt_port} -tls1_2 -msg"
+    said = Papers(lab).openssl(dial)
+    assert "[length" in said.text
+    handshake = repr(said.only("Handshake", "Alert")).splitlines()
+    assert handshake[0] == ">>> TLS 1.2, Handshake, ClientHello"
+    assert "<<< TLS 1.2, Handshake, CertificateRequest" in handshake
+    assert ">>> TLS 1.2, Handshake, CertificateVerify" not in handshake, "it had no certificate"
+    assert handshake[-1] == ">>> TLS 1.2, Alert, warning close_notify", "it was let in, and left"
+
+
 def test_without_openssl_the_cell_says_what_to_install(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,11 +17,11 @@ export class Explanation {
   render(explanation) {
     this.el.hidden = !explanation;
     if (!explanation) return;
-    const { title, shown, checks, cures, remedies, past, source } = explanation;
+    const { title, looked, checks, cures, remedies, past, source } = explanation;
     this.title = make("h4", { tabindex: "-1" }, title);
     this.el.replaceChildren(
       this.title,
-      make("p", { class: "lk-soft" }, `${shown.replace(/\.$/, "")}. What was checked, in order:`),
+      make("p", { class: "lk-soft" }, looked),
       make("ol", { class: "lk-checks" }, checks.map((row) => row.passed.length ? this.passed(row) : this.check(row))),
       cures.length ? make("div", { class: "lk-note lk-good lk-cures" },
         make("h5", {}, cures.length > 1 ? "Any one of these cures it" : "This cures it"),

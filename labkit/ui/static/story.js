@@ -152,10 +152,9 @@ function verdict({ right, question, chosen, answer, why }) {
     make("p", { class: "lk-soft" }, question), make("p", {}, said, why));
 }
 
-function bareAnswer({ about, service, answer }, why) {
-  const label = `All that ${service} says`;
+function bareAnswer({ label, says, answer }, why) {
   return make("section", { class: "lk-note lk-bare", "aria-label": label },
-    make("p", { class: "lk-soft" }, `All that ${service} says to ${about}:`),
+    make("p", { class: "lk-soft" }, says),
     make("code", {}, answer),
     make("p", {}, make("button", { type: "button", class: "lk-link", click: why }, "Why? What was checked, and what cures it")));
 }
