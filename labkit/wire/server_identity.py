@@ -149,11 +149,11 @@ class ServerIdentity:
 
     def switch_root(self, to: ServiceRoot | str, *, cross_signed: bool = False) -> ServiceRoot:
         """From now on the chain leads to this root, which was announced; one that was in use
-        before can be gone back to. ``cross_signed`` lets the root that was in use until now sign
-        its key, and serves that certificate as well: clients with either root are content. To
-        end that, switch to the same root once more without it.
+        before can be gone back to. ``cross_signed`` lets the root that was in use until now (or,
+        of the one in use, the root before it) sign its key, and serves that certificate as well:
+        clients with either root are content. To end that, switch to the same root without it.
 
-        Raises NotFound where it was not announced, Conflict where it cannot be cross-signed.
+        Raises NotFound where it was not announced, Conflict where no older root can sign it.
         """
         with self._lock:
             name = to.name if isinstance(to, ServiceRoot) else to
@@ -203,7 +203,7 @@ class ServerIdentity:
         return signer.sign_request(csr, profiles.INTERMEDIATE_CA.limited_to(0))
 
     def _switch(self, place: int, cross_signed: bool) -> None:
-        before = self._roots.signer if place == self._roots.serving else self._roots.serving
+        before = place - 1 if place == self._roots.serving else self._roots.serving
         root = list(self._roots)[place]
         cross = chain.to_pem([self._cross(root, before)]) if cross_signed else ""
         self.before_change()
@@ -217,9 +217,9 @@ class ServerIdentity:
         if older is None or self._roots.place(root.name) < signer:
             raise Conflict(
                 f"{root.name} cannot be cross-signed now",
-                expected="a newer root, and the one that is in use until now to sign it",
+                expected="an older root to sign it",
                 found=f"in use is {self.root.name}",
-                cure="cross-sign it in the step that switches to it",
+                cure="switch without: a cross-signature leads from an older root to a newer one",
             )
         key = self._token.key(_ROOT_KEY.format(root.name)).public_key()
         subject = root.certificate.subject

@@ -49,7 +49,7 @@ class Model:
         same = to == self.use
         if same and cross == (self.signed >= 0):
             return True
-        signer = self.use if not same else -1
+        signer = self.use if not same else to - 1
         if cross and not -1 < signer < to:
             return False
         self.use, self.signed = to, signer if cross else -1

@@ -77,6 +77,15 @@ def test_a_cross_signed_root_serves_clients_with_either(lab: Lab, ask: Asked) ->
     assert [ask(pem) for pem in (old, new.pem)] == [UNKNOWN, OK]
 
 
+def test_a_cross_signature_can_come_later(lab: Lab, ask: Asked) -> None:
+    """Some were shut out by the change: they are let in again, and need not be touched."""
+    old, new = lab.server.root_pem, lab.server.new_root()
+    lab.server.switch_root(new)
+    assert ask(old) == UNKNOWN
+    lab.server.switch_root(new, cross_signed=True)
+    assert [ask(pem) for pem in (old, new.pem)] == [OK, OK]
+
+
 def test_a_root_can_be_gone_back_to(lab: Lab, ask: Asked) -> None:
     """As a cloud does when too many devices stay away."""
     old, new = lab.server.root, lab.server.new_root()
@@ -191,7 +200,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_made(
     before = lab.server.roots
     with refused(NotFound, "no root 'G7'", "new_root"):
         lab.server.switch_root("G7")
-    with refused(Conflict, "cannot be cross-signed", "in the step that switches"):
+    with refused(Conflict, "cannot be cross-signed", "from an older root"):
         lab.server.switch_root(lab.server.root, cross_signed=True)
     for name in ("x" * 65, "\0", "a\nb"):
         with refused(BadRequest, "cannot be"):
