@@ -73,8 +73,10 @@ def trust_in(root: ServiceRoot, devices: list[Device]) -> str:
 
 
 def trust_of(device: Device) -> str:
-    """The roots in a device's trust store, by their names."""
-    return f"trusts {', '.join(map(chain.common_name, device.trusted_roots))}"
+    """The roots in a device's trust store, by their names: a card has room for ``Root and G2``
+    where both are the same service's."""
+    first, *others = map(chain.common_name, device.trusted_roots)
+    return f"trusts {' and '.join([first, *(o.removeprefix(f'{first} ') for o in others)])}"
 
 
 def rows(board: Board, inner: Rect) -> tuple[dict[str, Box], list[Joint]]:

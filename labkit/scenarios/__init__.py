@@ -16,6 +16,7 @@ from labkit.scenarios import (
     keys,
     manufacturing_line,
     possession,
+    server_root,
     supply_chain,
 )
 from labkit.ui.check import Case, Report
@@ -41,6 +42,7 @@ _EXERCISES = {
     "own-line": _Exercise(supply_chain.STORY, supply_chain.own_line),
     "smallest-buffer": _Exercise(manufacturing_line.STORY, manufacturing_line.smallest_buffer),
     "both-ways": _Exercise(first_connection.STORY, first_connection.both_ways),
+    "next-root": _Exercise(server_root.STORY, server_root.next_root),
 }
 
 
@@ -54,6 +56,7 @@ _STORIES = {
         supply_chain.STORY,
         manufacturing_line.STORY,
         first_connection.STORY,
+        server_root.STORY,
     )
 }
 

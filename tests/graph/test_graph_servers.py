@@ -50,7 +50,7 @@ def test_which_device_trusts_which_root_is_said_at_both_ends(story: Story) -> No
     assert graph.nodes[OLD]["detail"] == "trusted by 2 of 2 devices"
     assert graph.nodes[NEW]["detail"] == "trusted by 1 of 2 devices"
     assert graph.nodes[WIDGET]["detail"] == "trusts Lab Service Root CA"
-    both = "trusts Lab Service Root CA, Lab Service Root CA G2"
+    both = "trusts Lab Service Root CA and G2"
     assert graph.nodes["device made-today"]["detail"] == both
 
 

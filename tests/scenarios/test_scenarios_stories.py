@@ -14,6 +14,7 @@ from labkit.scenarios import (
     keys,
     manufacturing_line,
     possession,
+    server_root,
     supply_chain,
 )
 from labkit.ui.performance import Frame, Performance
@@ -36,6 +37,7 @@ REFUSED = {
         8: "did not trust the server",
         10: "401",
     },
+    "server-root": {7: "did not trust the server", 8: "401"},
 }
 """The steps that fail, and why; every other succeeds."""
 STORIES = [
@@ -45,6 +47,7 @@ STORIES = [
     supply_chain.STORY,
     manufacturing_line.STORY,
     first_connection.STORY,
+    server_root.STORY,
 ]
 
 
