@@ -78,7 +78,7 @@ class Explanation:
 
     def _lines(self) -> Iterator[str]:
         if self.in_tls:
-            yield f"{self._ended()}."
+            yield "".join(self._ended())
         else:
             yield f"{self._who()} was refused. Azure says only:"
             yield f"    {self.answer}"
@@ -106,10 +106,11 @@ class Explanation:
     def _is_stale(self) -> bool:
         return self.refusal.code == STALE_ETAG.code
 
-    def _ended(self) -> str:
+    def _ended(self) -> tuple[str, str]:
+        """What became of a handshake, in a few words and some more."""
         if self.refusal.device:
-            return f"{self.refusal.device} left in TLS: no service refused it, or heard of it"
-        return f"{self._who()} ended in TLS, before any protocol of Azure could answer"
+            return f"{self.refusal.device} left in TLS", ": no service refused it, or heard of it."
+        return f"{self._who()} ended in TLS", ", before any protocol of Azure could answer."
 
     def _who(self) -> str:
         if self._is_proof:
@@ -131,7 +132,8 @@ class Explanation:
     def _opening(self) -> str:
         who, answer = html.escape(self._who()), html.escape(self.answer)
         if self.in_tls:
-            return f"<b>{html.escape(self._ended())}.</b>"
+            ended, more = map(html.escape, self._ended())
+            return f"<b>{ended}</b>{more}"
         return f"<b>{who} was refused.</b> Azure says only <code>{answer}</code>"
 
     def _html(self) -> str:
