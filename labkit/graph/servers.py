@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from labkit.graph.blocks import CARD_H, STACK_GAP, Box, Joint, Rect
+from labkit.graph.blocks import CARD_H, LEVEL_GAP, Box, Joint, Rect
 from labkit.graph.kinds import Board, NodeKind, add_edge, add_node
 from labkit.graph.states import StateKey
 from labkit.pki import chain
@@ -90,7 +90,7 @@ def rows(board: Board, inner: Rect) -> tuple[dict[str, Box], list[Joint]]:
     for node in board.nodes.values():
         if node.zone == "server":
             left = inner.x + _COLUMNS.index(node.kind) * (width + COLUMN_GAP)
-            top = inner.y + line.get(node.id, 0) * (CARD_H + STACK_GAP)
+            top = inner.y + line.get(node.id, 0) * (CARD_H + LEVEL_GAP)
             boxes[node.id] = Box(node.id, Rect(left, top, width, CARD_H), "card")
     return boxes, [_joint(boxes, *edge) for edge in _inside(board)]
 
