@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from labkit.trace import Check, first_failure
 
@@ -67,6 +68,22 @@ class ProvisioningFailed(LabError):
 
 class ConnectionFailed(LabError):
     """What a device learns when the hub does not take it, or TLS fails."""
+
+
+Distrust = Literal["root", "name", "time", "other"]
+"""What a client dislikes about a server: no root of its own vouches for it, it is not the one that
+was dialled, it is not valid by the client's clock, or something else."""
+
+
+class ServerNotTrusted(ProvisioningFailed, ConnectionFailed):
+    """What a device says that left in TLS by itself: it does not trust the server. Nobody refused
+    it, so there is no status. ``why`` tells the kinds apart."""
+
+    def __init__(
+        self, message: str, why: Distrust, *, expected: str, found: str, cure: str
+    ) -> None:
+        super().__init__(message, expected=expected, found=found, cure=cure)
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True)

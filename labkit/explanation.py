@@ -82,7 +82,7 @@ class Explanation:
 
     def _lines(self) -> Iterator[str]:
         if self.in_tls:
-            yield f"{self._who()} ended in TLS, before any protocol of Azure could answer."
+            yield "".join(self._ended())
         else:
             yield f"{self._who()} was refused. Azure says only:"
             yield f"    {self.answer}"
@@ -110,6 +110,12 @@ class Explanation:
     @property
     def _is_stale(self) -> bool:
         return self.refusal.code in (STALE_ETAG.code, str(STALE_ENTRY.code))
+
+    def _ended(self) -> tuple[str, str]:
+        """What became of a handshake, in a few words and some more."""
+        if self.refusal.device:
+            return f"{self.refusal.device} left in TLS", ": no service refused it, or heard of it."
+        return f"{self._who()} ended in TLS", ", before any protocol of Azure could answer."
 
     def _who(self) -> str:
         if self._is_proof:
@@ -139,7 +145,8 @@ class Explanation:
     def _opening(self) -> str:
         who, answer = html.escape(self._who()), html.escape(self.answer)
         if self.in_tls:
-            return f"<b>{who} ended in TLS</b>, before any protocol of Azure could answer."
+            ended, more = map(html.escape, self._ended())
+            return f"<b>{ended}</b>{more}"
         return f"<b>{who} was refused.</b> Azure says only <code>{answer}</code>"
 
     def _html(self) -> str:

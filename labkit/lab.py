@@ -228,13 +228,14 @@ class Lab:
             return Explanation(last_refusal(refusals, what))
         return Explanation(find_refusal(refusals, what))
 
-    def graph(self) -> Picture:
-        """Chain, enrollments, hub and what each device presented last, in one picture."""
+    def graph(self, *, servers: bool = False) -> Picture:
+        """Chain, enrollments, hub and what each device presented last, in one picture; with the
+        ``servers``' own certificates, too, where that is asked for or there is a choice."""
         _ = self._rooms  # open?
         from labkit.graph import Picture
         from labkit.graph.model import of_lab
 
-        return Picture.of(of_lab(self))
+        return Picture.of(of_lab(self, servers=servers))
 
     def view(self) -> ChainView:
         """The same picture, alive: it follows the lab, and every node can be looked into."""

@@ -11,10 +11,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from labkit.clock import Clock
-from labkit.cloud import Cloud
+from labkit.cloud import Cloud, handshakes
 from labkit.database import closed
 from labkit.device import Device, Impostor, Network
 from labkit.device.flash import Flash
+from labkit.errors import ServerNotTrusted
 from labkit.events import Events
 from labkit.hsm import TokenKey, TokenStore
 from labkit.pki.identity import Identity
@@ -68,7 +69,7 @@ class Rooms:
             self.cloud.hubs.add(name)
         if not any(self.cloud.hubs):
             self.cloud.hubs.add(DEFAULT_HUB)
-        self.server = ServerIdentity(self.tokens, self._path / "server")
+        self.server = ServerIdentity(self.tokens, self._path / "server", self._events)
         self.listener = Listener(self.cloud, self.server, self._events, ports)
         self._leave.callback(self.listener.stop)
         self._host = self.listener.host
@@ -82,6 +83,7 @@ class Rooms:
             self._assemble,
             frozenset({TOKEN}),
         )
+        self.server.before_change = self._finish_devices
         self._leave.callback(self._disconnect_devices)
 
     @property
@@ -90,7 +92,7 @@ class Rooms:
         another lab may have the address by then, and files of the same name."""
         if self._closed:
             raise closed()
-        return Network(self._host, self.cloud.dps.id_scope, self.server.root_pem)
+        return Network(self._host, self.cloud.dps.id_scope, self.server.trust_bundle)
 
     def impostor(self, device: str, holder: str, key: TokenKey | None = None) -> Impostor:
         """The device as a custodian plays it who carried its key, or with another key and the
@@ -118,4 +120,22 @@ class Rooms:
 
     def _assemble(self, identity: Identity) -> Device:
         flash = Flash(self._path / "devices", identity.name)
-        return Device(identity, flash, lambda: self.network, self._events)
+        return Device(identity, flash, lambda: self.network, self._events, self._left)
+
+    def _finish_devices(self) -> None:
+        """Devices come into being when they are first asked for. Those that were made by now have
+        the trust store of now, also where nobody has asked for them yet."""
+        for name in self.supply_chain.device_names():
+            self.supply_chain.device(name)
+
+    def _left(self, device: Device, error: ServerNotTrusted) -> None:
+        """The lab runs both ends of this handshake, so it can tell what neither end knows."""
+        self.listener.settle()
+        told = handshakes.both_sides(
+            device.name,
+            error,
+            holds=device.trusted_roots,
+            sent=self.server.chain,
+            roots=[root.certificate for root in self.server.roots],
+        )
+        self.cloud.device_left(device.name, told)

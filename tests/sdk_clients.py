@@ -45,15 +45,22 @@ async def within(coroutine: Any) -> Any:
 
 
 def dps_client(
-    story: Story, name: str, proof: PemDevice | str, *, websockets: bool, is_async: bool
+    story: Story,
+    name: str,
+    proof: PemDevice | str,
+    *,
+    websockets: bool,
+    is_async: bool,
+    roots: str = "",
 ) -> Any:
-    """For DPS; ``proof`` is a certificate with its key, or a symmetric key."""
+    """For DPS; ``proof`` is a certificate with its key, or a symmetric key. ``roots`` (PEM) is its
+    trust store, if not what the lab has clients trust."""
     kind = sdk_aio.ProvisioningDeviceClient if is_async else ProvisioningDeviceClient
     common = {
         "provisioning_host": story.lab.listener.host,
         "registration_id": name,
         "id_scope": story.lab.dps.id_scope,
-        "server_verification_cert": story.lab.server.root_pem,
+        "server_verification_cert": roots or story.lab.server.trust_bundle,
         "websockets": websockets,
     }
     if isinstance(proof, str):
@@ -69,13 +76,14 @@ def hub_client(
     *,
     websockets: bool,
     is_async: bool,
+    roots: str = "",
     **options: Any,
 ) -> Any:
     """For the hub."""
     kind = sdk_aio.IoTHubDeviceClient if is_async else IoTHubDeviceClient
     common = {
         "gateway_hostname": story.lab.listener.host,
-        "server_verification_cert": story.lab.server.root_pem,
+        "server_verification_cert": roots or story.lab.server.trust_bundle,
         "websockets": websockets,
         **options,
     }

@@ -388,7 +388,7 @@ def test_a_start_that_was_cut_off_while_the_servers_certificates_were_written(
 ) -> None:
     """A file that was created and not filled yet must not lock the workspace for ever."""
     open_lab(tmp_path / "lab").close()
-    os.truncate(tmp_path / "lab" / "server" / "server-issuing.pem", 0)
+    os.truncate(tmp_path / "lab" / "server" / "service-roots.json", 0)
     open_lab(tmp_path / "lab").close()
 
 

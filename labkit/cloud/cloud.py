@@ -7,6 +7,7 @@ from pathlib import Path
 from labkit.clock import Clock
 from labkit.cloud import codes, handshakes, policies, presentations
 from labkit.cloud.dps import ProvisioningService
+from labkit.cloud.handshakes import Served
 from labkit.cloud.hub import Hubs
 from labkit.cloud.policies import Policies
 from labkit.cloud.presentations import Presentation
@@ -16,7 +17,7 @@ from labkit.cloud.store import Base
 from labkit.database import Database
 from labkit.errors import ServiceRefusal
 from labkit.events import Events
-from labkit.trace import failed
+from labkit.trace import Check, failed
 
 
 class Cloud:
@@ -44,12 +45,17 @@ class Cloud:
         )
         return self.refusals.refuse("mqtt", client_id, codes.UNAUTHORIZED, (check,), presented)
 
-    def handshake_failed(self, reason: str, presented: Presented) -> None:
+    def handshake_failed(self, reason: str, presented: Presented, served: Served) -> None:
         """Keeps a TLS handshake that failed (``reason`` is OpenSSL's) where that can be explained
-        to somebody: ``presented`` is what the client had shown by then."""
-        failure = handshakes.explained(reason, presented)
+        to somebody: ``presented`` is what the client had shown by then, ``served`` what it was."""
+        failure = handshakes.explained(reason, presented, served)
         if failure is not None:
             self.refusals.note("tls", failure.message, failure.check, presented)
+
+    def device_left(self, device: str, checks: tuple[Check, ...]) -> None:
+        """Keeps what the lab knows of a device of its own that ended a handshake. The service's
+        side of it, which knows no name, is kept by :meth:`handshake_failed`."""
+        self.refusals.note_of("tls", device, handshakes.BY_CLIENT, checks)
 
     def visits(self, service: str) -> list[Presentation]:
         """The last visit of each device to a service (``dps``, or a hub's name), newest first."""

@@ -60,7 +60,8 @@ class Denial(Exception):
 
 class Refusal(Base):
     """One refusal, as it is kept. ``presented`` is the chain in PEM, leaf first. A ``quiet`` one
-    only answers somebody who asked for what is not there: nobody wants it as the last of all."""
+    only answers somebody who asked for what is not there, or tells of a device by its name what is
+    told without it as well: nobody wants it as the last of all."""
 
     __tablename__ = "refusal"
     number: Mapped[int] = mapped_column(primary_key=True, init=False)
@@ -137,6 +138,24 @@ class Refusals:
         row = self._row(service, "", (0, service.upper()), message)
         self._keep(row, (check,), presented)
         self._record(row, message, row.code, (check,))
+
+    def note_of(self, service: str, device: str, message: str, checks: tuple[Check, ...]) -> None:
+        """Keeps the same of a device whose name the lab knows by itself; quietly, for what was
+        seen on the wire is noted already."""
+        row = self._row(service, device, (0, service.upper()), message)
+        row.quiet = True
+        self._keep(row, tuple(map(_clipped, checks)), Presented())
+
+    def since(self, number: int) -> list[Refusal]:
+        """Those with a higher number, quiet ones too, the oldest first."""
+        query = select(Refusal).where(Refusal.number > number).order_by(Refusal.number)
+        with self._database.read() as session:
+            return list(session.scalars(query))
+
+    def newest(self) -> int:
+        """The number of the last one, quiet or not; 0 before the first."""
+        with self._database.read() as session:
+            return session.scalar(select(func.max(Refusal.number))) or 0
 
     def find(self, tracking_id: str) -> Refusal:
         """The refusal of this tracking ID. Raises NotFound."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from labkit.device.flash import Flash
 from labkit.device.handlers import Handlers, Received
 from labkit.device.network import Network
 from labkit.device.payload import as_json
-from labkit.errors import BadCertificate, ConnectionFailed
+from labkit.errors import BadCertificate, ConnectionFailed, ServerNotTrusted
 from labkit.events import Events
 from labkit.hsm import TokenKey
 from labkit.pki import chain, reading
@@ -38,23 +38,36 @@ class Assignment:
         return f"<{self.status} to {self.hub} as {self.device_id!r}, {self.substatus}>"
 
 
+Left = Callable[["Device", ServerNotTrusted], None]
+"""Told of a device that left in TLS, and why."""
+
+
 class Device:
     """One device. It reaches the cloud over the network and in no other way.
 
     ``network`` is asked when it is needed: a lab that was opened again has new addresses. It
     raises WorkspaceError once the lab is closed, and so is asked before anything else is done.
+    ``left`` is told when the device leaves in TLS because it does not trust the server.
     """
 
     def __init__(
-        self, identity: Identity, flash: Flash, network: Callable[[], Network], events: Events
+        self,
+        identity: Identity,
+        flash: Flash,
+        network: Callable[[], Network],
+        events: Events,
+        left: Left = lambda *_: None,
     ) -> None:
         self.name = identity.name
         self._identified = identity
         self._flash, self._network, self._events = flash, network, events
+        self._left = left
         self._client: Any = None
         self._handlers = Handlers(self._record)
         if not flash.chain:
             flash.install(identity.chain)
+        if not flash.roots:  # those of the day on which it was made; later ones have to be put in
+            flash.install_roots(reading.read_certificates(network().server_roots))
 
     def __repr__(self) -> str:
         return (
@@ -96,13 +109,15 @@ class Device:
 
     @property
     def network(self) -> Network:
-        """What it is configured with: what the lab's devices are made with, but for what was
-        changed in its flash since. Raises WorkspaceError once the lab is closed."""
+        """What it is configured with: what the lab's devices are made with, but for what its
+        flash holds: its trust store, and what was changed since.
+
+        Raises WorkspaceError once the lab is closed."""
         made_with, state = self._network(), self._flash.state
         return replace(
             made_with,
             id_scope=state.get("id_scope") or made_with.id_scope,
-            server_roots=self._flash.roots or made_with.server_roots,
+            server_roots=self._flash.roots,
         )
 
     def configure(self, *, id_scope: str = "") -> None:
@@ -113,21 +128,31 @@ class Device:
 
     @property
     def trusted_roots(self) -> list[x509.Certificate]:
-        """Its trust store: the CAs that may vouch for a *server*. Its own chain is not in it."""
+        """Its trust store: the CAs that may vouch for a *server*. Its own chain is not in it.
+
+        At manufacture these are the services' roots of that day; only :meth:`install_roots`
+        changes them.
+        """
         return reading.read_certificates(self.network.server_roots)
 
-    def install_roots(self, roots: Sequence[x509.Certificate] | Readable) -> None:
+    def install_roots(
+        self, roots: x509.Certificate | Sequence[x509.Certificate] | Readable
+    ) -> None:
         """Replaces its trust store, as a firmware update would: PEM, DER, a file, or certificates.
 
-        Raises BadCertificate for what holds none.
+        Raises BadCertificate for what holds none, and for one that is no CA's: a server's own
+        certificate is another one every few months.
         """
         self._network()
         if isinstance(roots, bytes | str | Path):
             roots = reading.read_certificates(roots)
-        if not roots:
+        elif isinstance(roots, x509.Certificate):
+            roots = [roots]
+        if not roots or not all(map(chain.is_ca, roots)):
             raise BadCertificate(
-                f"{self.name} would trust no server at all",
+                f"{self.name} would trust no server by this",
                 expected="the roots that may vouch for a server",
+                found=chain.names(roots),
                 cure="those of this lab's services: lab.network.server_roots",
             )
         self._flash.install_roots(roots)
@@ -140,7 +165,8 @@ class Device:
         return Assignment(**kept) if kept else None
 
     def provision(self, *, registration_id: str = "") -> Assignment:
-        """Registers with DPS and remembers the hub. Raises ProvisioningFailed.
+        """Registers with DPS and remembers the hub. Raises ProvisioningFailed, and where it is the
+        device that does not trust the server ServerNotTrusted, which is one, too.
 
         ``registration_id`` is what its firmware is configured with: its name, unless given.
         """
@@ -150,7 +176,8 @@ class Device:
         asked = f" as {registration_id}" if registration_id else ""
         sent = chain.names(self.chain)
         self._record("provision", f"asks DPS to provision it{asked}, sending {sent}")
-        result = sdk.register(network, registration_id or self.name, self._identity(sdk))
+        with self._judging():
+            result = sdk.register(network, registration_id or self.name, self._identity(sdk))
         state = result.registration_state
         assigned = Assignment(state.assigned_hub, state.device_id, result.status, state.sub_status)
         self._flash.remember({**self._flash.state, "assignment": asdict(assigned)})
@@ -158,7 +185,8 @@ class Device:
         return assigned
 
     def connect(self) -> Device:
-        """Connects to the hub that DPS assigned. Raises ConnectionFailed."""
+        """Connects to the hub that DPS assigned. Raises ConnectionFailed, and where it is the
+        device that does not trust the server ServerNotTrusted, which is one, too."""
         from labkit.device import sdk
 
         if self._client is not None and self._client.connected:
@@ -173,8 +201,9 @@ class Device:
                 cure=f"provision it first: lab.device({self.name!r}).provision()",
             )
         identity = self._identity(sdk)
-        self._client = sdk.connect(network, assigned.hub, assigned.device_id, identity)
-        sdk.listen(self._client, self._handlers)
+        with self._judging():
+            self._client = sdk.connect(network, assigned.hub, assigned.device_id, identity)
+            sdk.listen(self._client, self._handlers)
         self._record("connected", f"connected to {assigned.hub}")
         return self
 
@@ -191,7 +220,8 @@ class Device:
         from labkit.device import sdk
 
         client, text = self._connected(), as_json(body)
-        sdk.send(client, text, properties)
+        with self._judging():  # a connection that was lost is made again, with a handshake
+            sdk.send(client, text, properties)
         self._record("sent", f"sent {text[:_LONGEST_SHOWN]}")
 
     def twin(self) -> dict[str, Any]:
@@ -201,7 +231,9 @@ class Device:
         """
         from labkit.device import sdk
 
-        return sdk.twin(self._connected())
+        client = self._connected()
+        with self._judging():
+            return sdk.twin(client)
 
     def report(self, **properties: Any) -> None:
         """Sets reported properties of its twin.
@@ -212,7 +244,8 @@ class Device:
 
         client = self._connected()
         as_json(properties)
-        sdk.report(client, properties)
+        with self._judging():
+            sdk.report(client, properties)
 
     def on_method(self, name: str, handler: Callable[[Any], Any]) -> None:
         """Has ``handler`` answer the direct method ``name``, in this and every later connection.
@@ -255,6 +288,16 @@ class Device:
 
         if self._client is not None:
             sdk.listen(self._client, self._handlers)
+
+    @contextlib.contextmanager
+    def _judging(self) -> Iterator[None]:
+        """In each handshake the device judges the server, before it shows anything of itself."""
+        try:
+            yield
+        except ServerNotTrusted as error:
+            self._left(self, error)
+            self._record("left", f"left in TLS: it does not trust the server ({error.found})")
+            raise
 
     def _connected(self) -> Any:
         if self._client is None:

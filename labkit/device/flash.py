@@ -1,4 +1,5 @@
-"""A device's flash memory: a folder with its certificate chain and what it learned. No key.
+"""A device's flash memory: a folder with its certificate chain, its trust store, and what it
+learned. No key.
 
 A device may lose power at any time, so each file is replaced whole.
 """

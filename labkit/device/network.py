@@ -10,7 +10,8 @@ class Network:
     """What the manufacturer writes into a device's configuration.
 
     ``address`` is dialled for DPS and, as gateway, for the hub that DPS assigns; ``id_scope``
-    names the provisioning service; ``server_roots`` (PEM) are trusted to vouch for servers.
+    names the provisioning service; ``server_roots`` (PEM) are trusted to vouch for servers: a
+    device that is made today gets these, and one that was made earlier has its own.
     """
 
     address: str

@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from labkit.device.distrust import causes, found_in
 from labkit.device.handlers import Handlers
 from labkit.device.network import Network
 from labkit.errors import ConnectionFailed, LabError, ProvisioningFailed
@@ -225,7 +226,7 @@ def _in_the_labs_words(what: str) -> Iterator[None]:
                 found=_in_words(error),
                 cure="ask the lab why, the device learns no more: lab.explain()",
             ) from error
-        raise ConnectionFailed(
+        raise found_in(error) or ConnectionFailed(
             what,
             expected="a connection to the hub",
             found=_in_words(error),
@@ -235,33 +236,14 @@ def _in_the_labs_words(what: str) -> Iterator[None]:
 
 def _told(kind: type[LabError], refused: str, error: Exception) -> LabError:
     """Who said no: the device itself, which did not trust the server, or the other side."""
-    distrust = next(
-        (e for e in _causes(error) if isinstance(e, ssl.SSLCertVerificationError)), None
-    )
-    if distrust is None:
-        cure = "ask the lab why, the device learns no more: lab.explain()"
-        return kind(refused, found=_in_words(error), cure=cure)
-    return kind(
-        "The device did not trust the server, and left in the TLS handshake",
-        expected="a certificate for the name that it dialled, below a root in its own trust store",
-        found=distrust.verify_message,
-        cure="put the root that vouches for the server into its trust store: "
-        "widget.install_roots(lab.network.server_roots)",
-    )
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what it came from."""
-    at: BaseException | None = error
-    while at is not None:
-        yield at
-        at = at.__cause__
+    cure = "ask the lab why, the device learns no more: lab.explain()"
+    return found_in(error) or kind(refused, found=_in_words(error), cure=cure)
 
 
 def _in_words(error: BaseException) -> str:
     """The SDK's error and what it came from, in one line."""
     parts = []
-    for cause in _causes(error):
+    for cause in causes(error):
         text = _PLACE.sub("", str(cause).strip().split("\n")[0])
         parts.append(f"{type(cause).__name__}: {text}" if text else type(cause).__name__)
     return ", from ".join(dict.fromkeys(parts))

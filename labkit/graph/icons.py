@@ -27,5 +27,8 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
         "hub": "M8 5.8a2.2 2.2 0 1 0 .01 0zM8 5.6V2M6.1 9.2 3 11.8M9.9 9.2l3.1 2.6",
         "identity": "M1.8 3.2h12.4v9.6H1.8zM5.6 5.8a1.4 1.4 0 1 0 .01 0z"
         "M3.6 11c.2-1.4 1-2 2-2s1.8.6 2 2M10 6.8h2.2M10 9.4h2.2",
+        "service-root": _CERTIFICATE + "M10.4 12.8v2.4l1-.7 1 .7v-2.4M5 12.5h2",
+        "service-ca": _CERTIFICATE + "M10.4 12.8v2.4l1-.7 1 .7v-2.4",
+        "endpoint": "M2 2.5h12v4.4H2zM2 9.1h12v4.4H2zM4.4 4.7h.6M4.4 11.3h.6M7.4 4.7h4M7.4 11.3h4",
     }
 )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Characters that XML 1.0 cannot hold, not even escaped; tabs and line ends become spaces.
 _NO_XML: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-Zone = Literal["supply-chain", "dps", "hub"]
+Zone = Literal["supply-chain", "dps", "hub", "server"]
 NodeKind = Literal[
     "token",
     "root-ca",
@@ -32,6 +32,9 @@ NodeKind = Literal[
     "enrollment-group",
     "hub",
     "identity",
+    "service-root",
+    "service-ca",
+    "endpoint",
 ]
 EdgeKind = Literal["signed", "uploaded", "names", "assigns", "provisioned", "knows"]
 
@@ -46,6 +49,9 @@ ZONE_OF: Final[Mapping[str, Zone]] = MappingProxyType(
         "enrollment-group": "dps",
         "hub": "hub",
         "identity": "hub",
+        "service-root": "server",
+        "service-ca": "server",
+        "endpoint": "server",
     }
 )
 KIND_WORDS: Final[Mapping[str, str]] = MappingProxyType(
@@ -59,6 +65,9 @@ KIND_WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "enrollment-group": "enrollment group",
         "hub": "IoT hub",
         "identity": "device identity",
+        "service-root": "root CA certificate of the services",
+        "service-ca": "issuing CA certificate of the services",
+        "endpoint": "server certificate",
     }
 )
 

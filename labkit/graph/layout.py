@@ -2,7 +2,8 @@
 
 Three lanes, always the same three, so that the board stays put while the story goes on: the supply
 chain, DPS and the hub. Things that belong together stand on one line across the lanes: a CA entry
-beside its certificate, a hub beside its enrollment group, an identity beside its device.
+beside its certificate, a hub beside its enrollment group, an identity beside its device. Below
+them, where it is asked for, lies a band with the servers' certificates.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
+from labkit.graph import servers
 from labkit.graph.blocks import CARD_H, FOLD_HEAD, Blocks, Box, FoldBox, Joint, Rect
 from labkit.graph.family import Family, Fold
 from labkit.graph.kinds import Board, Edge, Zone
@@ -78,9 +80,11 @@ class _Planner:
         self._hub()
         bottom = max(rect.bottom for rect in chain(self.rects.values(), [self._least()]))
         lanes = tuple(self._lane(zone, bottom + LANE_PAD) for zone in LANE_W)
-        entries, height = legend(self.board, self.presented, MARGIN, lanes[0].rect.bottom + 14)
+        right = lanes[-1].rect.right
+        lanes += self._band(Rect(MARGIN, lanes[0].rect.bottom + 12, right - MARGIN, 0))
+        entries, height = legend(self.board, self.presented, MARGIN, lanes[-1].rect.bottom + 14)
         return Layout(
-            width=lanes[-1].rect.right + MARGIN,
+            width=right + MARGIN,
             height=height + MARGIN,
             lanes=lanes,
             boxes=self.boxes,
@@ -196,6 +200,17 @@ class _Planner:
             if group and len(roots) == 1:
                 floor[edge.target] = group.rect.y  # stays there, whoever connects
         self._place("hub", roots, self.top, floor)
+
+    def _band(self, rect: Rect) -> tuple[Lane, ...]:
+        """Below the lanes, where there is something of the servers to show: a row for each root."""
+        if not any(node.zone == "server" for node in self.board.nodes.values()):
+            return ()
+        inner = Rect(rect.x + LANE_PAD, rect.y + LANE_HEAD, rect.w - 2 * LANE_PAD, 0)
+        boxes, joints = servers.rows(self.board, inner)
+        self.boxes |= boxes
+        self.joints += joints
+        bottom = max(box.rect.bottom for box in boxes.values()) + LANE_PAD
+        return (Lane("server", Rect(rect.x, rect.y, rect.w, bottom - rect.y), False),)
 
     def _entry(self, unit: str, y: int) -> int:
         """Where a link meets a unit that stands at y: a card's middle, a fold's heading."""

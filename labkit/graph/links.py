@@ -117,7 +117,9 @@ class Router:
             pair, points = pair[::-1], points[::-1]
         edges = groups.pop(pair, [Edge(*pair, "knows", False, "")])
         broken = any(edge.broken for edge in edges)
-        (x, top), (_, low) = joint.points[:2]
+        (x, top), (right, low) = joint.points[:2]
+        if top == low:
+            return self._level(joint, edges, (x + right) // 2)
         straight = len(points) == 2
         texts = (" ".join(_texts(edges)),) if joint.named or broken else ()
         y = (top + low) // 2 + 4 if straight else top + 15 if joint.named else low - 8
@@ -126,6 +128,12 @@ class Router:
         fitted = (fit(text, joint.room - shift - 4, SMALL, broken) for text in texts)
         words = tuple(Word(text, x + shift, y, "start") for text in fitted)
         return Link(edges[0].kind, *pair, points, words, cross)
+
+    def _level(self, joint: Joint, edges: list[Edge], middle: int) -> Link:
+        """From one box to the next on the same line, its word above."""
+        (_, y), text = joint.points[0], " ".join(_texts(edges))
+        word = Word(fit(text, joint.room, SMALL), middle, y - 6, "middle")
+        return Link(edges[0].kind, joint.parent, joint.unit, joint.points, (word,))
 
     def _around(self, source: str, target: str) -> tuple[Point, ...]:
         """Two units of one lane that are not parent and child: out into the gutter and back."""

@@ -10,6 +10,7 @@ from cryptography import x509
 from labkit import ids
 from labkit.cloud.dps import allocation, attestation
 from labkit.cloud.dps.entries import Attestation, Enrollment, X509Attestation
+from labkit.graph import servers as server_side
 from labkit.graph.hub_lane import draw_hubs
 from labkit.graph.kinds import add_edge, add_node, new_graph
 from labkit.graph.reissued import mark_mismatch, reissued
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from labkit.cloud.presentations import Presentation
     from labkit.cloud.refusals import Refusal
+    from labkit.device import Device
     from labkit.lab import Lab
     from labkit.trace import Check
 
@@ -44,16 +46,17 @@ _NO_FAULT_OF_THE_DEVICE: Final = (allocation.HUB, allocation.CANDIDATE, allocati
 """It was admitted, and there was no hub for it."""
 
 
-def of_lab(lab: Lab) -> DiGraph[str]:
-    """The whole board of a lab, as :mod:`labkit.graph.kinds` describes it."""
-    return _Board(lab).graph
+def of_lab(lab: Lab, *, servers: bool = False) -> DiGraph[str]:
+    """The whole board of a lab, as :mod:`labkit.graph.kinds` describes it; with the ``servers``'
+    certificates where that is asked for, or where they have had more than one root."""
+    return _Board(lab, servers or server_side.are_shown(lab)).graph
 
 
 class _Board:
     """Draws the nodes in the order of the supply chain, then the cloud's, then the links."""
 
-    def __init__(self, lab: Lab) -> None:
-        self._lab, self._now = lab, lab.clock.now()
+    def __init__(self, lab: Lab, servers: bool) -> None:
+        self._lab, self._now, self._servers = lab, lab.clock.now(), servers
         self._verified = lab.dps.certificates.verified()
         visits = lab.cloud.visits("dps")
         self._last = next(iter(visits), None)
@@ -92,6 +95,8 @@ class _Board:
         self._draw_dps()
         self._draw_hubs()
         self._draw_removed()
+        if servers:
+            server_side.draw(self.graph, lab)
         if self._last and self._stop and self._stop.name == attestation.ENTRY:
             mark_mismatch(self.graph, lab, self._stop.about, self._last.chain)
 
@@ -205,13 +210,20 @@ class _Board:
                 name,
                 kind="device",
                 label=device.name,
-                detail=f"{describe_key(certificate.public_key())} · {self._holding(device.chain)}",
+                detail=self._about(device),
                 state=self._device_state(device.name, certificate),
                 presented=True if device.name in self._visits else None,
             )
             issuer = self._issuer(certificate, device.chain)
             if issuer is not None:
                 self._link(issuer, name, certificate)
+
+    def _about(self, device: Device) -> str:
+        """Its key and its chain; where servers are shown, which of them it trusts."""
+        if self._servers:
+            return server_side.trust_of(device)
+        key = describe_key(device.certificate.public_key())
+        return f"{key} · {self._holding(device.chain)}"
 
     def _holding(self, held: Sequence[x509.Certificate]) -> str:
         """What a device lacks of its chain, the root aside; or how long its certificate lasts."""

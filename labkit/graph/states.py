@@ -31,6 +31,9 @@ StateKey = Literal[
     "disabled",
     "not linked",
     "removed",
+    "in use",
+    "announced",
+    "retired",
     "unknown",
 ]
 
@@ -81,6 +84,9 @@ _CALENDAR = "M2.5 3.8h11v9.7h-11zM2.5 7h11M5.5 2v3M10.5 2v3"
 _BIN = "M3 4.5h10M6 4.5v-2h4v2M4.4 4.5l.8 9h5.6l.8-9"
 _QUESTION = "M5.4 5.6a2.6 2.6 0 1 1 3.7 2.4c-.8.4-1.1.9-1.1 1.8M8 12.8v.3"
 _LOCK = "M3.5 7h9v7h-9zM5.5 7V4.6a2.5 2.5 0 0 1 5 0V7M8 9.6v1.8"
+_PLUG = "M6 1.8v3.4M10 1.8v3.4M4 5.2h8v2.2a4 4 0 0 1-8 0zM8 11.4v3"
+_HORN = "M2 6.4v3.2h2.2L10 13V3L4.2 6.4zM12.4 5.8a3 3 0 0 1 0 4.4"
+_ARCHIVE = "M2 3h12v3.2H2zM3 6.2V13h10V6.2M6.2 8.6h3.6"
 _POWER = "M8 1.8v5.4M5 3.6a5.4 5.4 0 1 0 6 0"
 _PAGE = "M3.5 1.8h6l3 3v9.4h-9zM6 7.2l4 4M10 7.2l-4 4"
 _ENTRY = "M3.5 1.8h9v12.4h-9zM5.8 8.2l1.6 1.8 3-3.6"
@@ -113,6 +119,9 @@ STATES: Final[Mapping[str, State]] = _states(
     State("disabled", "switched off, may come back", GREY, _CIRCLE + "M3.7 3.7l8.6 8.6", "5 3"),
     State("not linked", "DPS assigns no device to it", GREY, _UNLINKED, "9 4 1 4"),
     State("removed", "taken away", GREY, _BIN, "1 4"),
+    State("in use", "servers show it now", GREEN, _PLUG, "30 3"),
+    State("announced", "to be trusted before it is used", ORANGE, _HORN, "6 2"),
+    State("retired", "no server leads to it any more", GREY, _ARCHIVE, "2 2"),
     State("unknown", "not known to the cloud yet", SKY, _QUESTION, "4 2 1 2"),
 )
 

@@ -16,11 +16,13 @@ LANES: Final[dict[Zone, tuple[str, str]]] = {
     "supply-chain": ("Supply chain", "who signed whom"),
     "dps": ("Device Provisioning Service", "checks the devices"),
     "hub": ("IoT Hub", "talks with the devices"),
+    "server": ("Server certificates", "what devices are shown in TLS before they show anything"),
 }
 EMPTY: Final[dict[Zone, str]] = {
     "supply-chain": "No certificate yet",
     "dps": "Nothing uploaded yet",
     "hub": "No hub and no device yet",
+    "server": "Nothing is shown",
 }
 _VERBS: Final = {
     "signed": "signed {}",
@@ -85,6 +87,8 @@ class _Teller:
             yield self.board.caption
         for zone, (name, _) in LANES.items():
             told = [line for unit in self.family.roots(zone) for line in self._unit(unit)]
+            if zone == "server" and not told:
+                continue
             yield f"{name}:" if told else f"{name}: {EMPTY[zone].lower()}."
             yield from (f"- {line}" for line in told)
         if self.presented.slips:
@@ -134,6 +138,8 @@ class _Teller:
             return {"not named": "does not name {}"}.get(edge.label, edge.label + " {}").format(
                 label
             )
+        if edge.kind == "signed" and edge.label:
+            said = f"{edge.label} {label}"
         if self.board.nodes[edge.target].kind == "hub":
             said = said.replace("provisioned as", "provisioned to")
         if not edge.broken or fold:

@@ -18,6 +18,7 @@ from labkit.scenarios import (
     keys,
     manufacturing_line,
     possession,
+    server_root,
     supply_chain,
 )
 from labkit.ui.check import Case, Report
@@ -47,6 +48,7 @@ _EXERCISES = {
         individual_enrollment.STORY, individual_enrollment.two_certificates
     ),
     "workshop": _Exercise(enrollment_groups.STORY, enrollment_groups.workshop),
+    "next-root": _Exercise(server_root.STORY, server_root.next_root),
 }
 
 
@@ -62,6 +64,7 @@ _STORIES = {
         first_connection.STORY,
         individual_enrollment.STORY,
         enrollment_groups.STORY,
+        server_root.STORY,
     )
 }
 

@@ -12,6 +12,7 @@ from labkit.cloud.hub.credentials import SAS, form_of
 from labkit.graph.kinds import KIND_WORDS
 from labkit.graph.reissued import Reissued, reissued
 from labkit.graph.removed import Removed, removed
+from labkit.graph.servers import ENDPOINT, ISSUING, are_shown, node_of
 from labkit.pki import chain
 from labkit.ui.inspection import Inspection, certificate_facts
 
@@ -29,12 +30,13 @@ Fact = tuple[str, str]
 _MOST_NAMED = 6
 
 
-def inspect_all(lab: Lab) -> dict[str, Inspection]:
+def inspect_all(lab: Lab, *, servers: bool = False) -> dict[str, Inspection]:
     """What there is to say about each node, by the node's ID in :mod:`labkit.graph.model`.
 
     A snapshot: it stays what it is when the lab goes on.
     """
-    return dict(_Inspector(lab).all())
+    found = dict(_Inspector(lab).all())
+    return found | dict(server_certificates(lab)) if servers or are_shown(lab) else found
 
 
 class _Inspector:
@@ -86,6 +88,7 @@ class _Inspector:
             ("private key", _kept(device.key)),
             ("sends", chain.names(device.chain)),
             *self._assigned(device),
+            ("trusts servers below", chain.names(device.trusted_roots)),
             *certificate_facts(device.certificate),
             *self._presented(device.certificate),
         )
@@ -183,6 +186,24 @@ def _credentials(identity: DeviceIdentity) -> Iterator[Fact]:
     yield "thumbprint", thumbprint
     if held.thumbprint and held.secondary_thumbprint:
         yield "or thumbprint", held.secondary_thumbprint
+
+
+def server_certificates(lab: Lab) -> Iterator[tuple[str, Inspection]]:
+    """The roots of the services, and the chain that clients are sent. The certificates live in
+    real time, whatever the lab's clock says."""
+    for root in lab.server.roots:
+        holders = [d.name for d in lab.devices if root.certificate in d.trusted_roots]
+        facts = (
+            ("state", root.state),
+            ("trusted by", ", ".join(holders) or "no device"),
+            *certificate_facts(root.certificate),
+        )
+        yield node_of(root), Inspection(root.name, "root CA", facts, root.certificate)
+    endpoint, issuing = lab.server.chain[:2]
+    title, kind = chain.common_name(issuing), "issuing CA"
+    yield ISSUING, Inspection(title, kind, tuple(certificate_facts(issuing)), issuing)
+    title, facts = chain.common_name(endpoint), tuple(certificate_facts(endpoint))
+    yield ENDPOINT, Inspection(title, "server certificate", facts, endpoint)
 
 
 def _token(custodian: Custodian[Device]) -> Inspection:

@@ -237,22 +237,28 @@ class Performance:
 
     def _take(self, step: Step, number: int) -> Frame:
         """Acts, and shows what came of it: a refusal explained, never a traceback."""
-        refusals, failure = self.lab.cloud.refusals.count(), ""
+        before, failure = self.lab.cloud.refusals.newest(), ""
         try:
             step.action(self.lab)
         except LabError as error:
             failure = str(error)
         self.lab.listener.settle()
-        refused = self.lab.cloud.refusals.count() > refusals
         return self._shown(
             number,
             step.title,
             step.narration,
             look_at=step.look_at,
             feedback=self._feedback(number - 1, step),
-            explanation=self.lab.explain() if refused else None,
+            explanation=self._explained(before),
             failure=failure,
         )
+
+    def _explained(self, before: int) -> Explanation | None:
+        """Why the step was refused, if it was. Of a device that left in TLS it is what the lab
+        knows of both sides: that comes last, and quietly."""
+        told = self.lab.cloud.refusals.since(before)
+        loud = [refusal for refusal in told if refusal.service == "tls" or not refusal.quiet]
+        return Explanation(loud[-1]) if loud else None
 
     def _feedback(self, number: int, step: Step) -> Feedback | None:
         chosen = self._chosen.get(number)
@@ -269,7 +275,7 @@ class Performance:
         explanation: Explanation | None = None,
         failure: str = "",
     ) -> Frame:
-        graph = of_lab(self.lab)
+        graph = of_lab(self.lab, servers=self.scenario.servers)
         states = Counter(str(data["state"]) for _, data in graph.nodes(data=True))
         return Frame(
             step=number,
@@ -279,7 +285,7 @@ class Performance:
             picture=Picture.of(graph),
             states=dict(states),
             events=tuple(self.lab.events),
-            inspections=inspect_all(self.lab),
+            inspections=inspect_all(self.lab, servers=self.scenario.servers),
             look_at=look_at,
             feedback=feedback,
             explanation=explanation,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from cryptography import x509
 
+from labkit.cloud import handshakes
 from labkit.cloud.dps import attestation
 from labkit.cloud.dps.entries import CLIENT, X509Attestation
 from labkit.device import Device
@@ -55,6 +56,10 @@ def _remedies(lab: Lab, explanation: Explanation) -> Iterator[Remedy]:
         label = "Put its own certificate into the entry and try again"
         story = f"The enrollment names the certificate that {device.name} sends."
         yield Remedy(label, story, 0, lambda: _name_its_own(lab, device))
+    if failure.name == handshakes.TRUST and device.trusted_roots != _roots(lab):
+        label = "Install the roots of the services and try again"
+        story = "The device trusts the roots that servers lead to, and those that are announced."
+        yield Remedy(label, story, 0, lambda: _trust_servers(lab, device))
     if failure.name == attestation.ENABLED:
         label = f"Enable {failure.about} and try again"
         story = "The enrollment admits again."
@@ -78,6 +83,15 @@ def _issuer(lab: Lab, explanation: Explanation, about: str) -> CertificateAuthor
 
 def _send_all(lab: Lab, device: Device) -> None:
     device.install_chain(_whole_chain(lab, device))
+    device.provision()
+
+
+def _roots(lab: Lab) -> list[x509.Certificate]:
+    return [root.certificate for root in lab.server.roots if root.state != "retired"]
+
+
+def _trust_servers(lab: Lab, device: Device) -> None:
+    device.install_roots(_roots(lab))
     device.provision()
 
 

@@ -43,7 +43,8 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """``name`` is also the workspace's; ``clock`` (ISO 8601) is where the lab's time starts, and
-    ``hubs`` are the hubs that it has: without any, the lab's usual one."""
+    ``hubs`` are the hubs that it has: without any, the lab's usual one. ``servers``: the picture
+    has the servers' certificates from the beginning."""
 
     name: str
     title: str
@@ -51,3 +52,4 @@ class Scenario:
     steps: tuple[Step, ...]
     clock: str = "2027-03-01T09:00:00Z"
     hubs: tuple[str, ...] = ()
+    servers: bool = False

@@ -9,9 +9,9 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from functools import partial
 
-from OpenSSL import SSL
-
 from labkit.cloud import Cloud
+from labkit.cloud.handshakes import Served
+from labkit.cloud.presented import Presented
 from labkit.events import Events
 from labkit.wire import sockets, webhook
 from labkit.wire.channel import Application, Channel
@@ -41,7 +41,7 @@ class Listener:
     def __init__(
         self, cloud: Cloud, identity: ServerIdentity, events: Events, ports: Ports
     ) -> None:
-        self._cloud, self._events = cloud, events
+        self._cloud, self._identity, self._events = cloud, identity, events
         self._services = Services(cloud)
         cloud.dps.webhook = webhook.post
         self._links: set[Link] = set()
@@ -49,7 +49,7 @@ class Listener:
         self._bound: list[tuple[socket.socket, Callable[[Link], Application]]] = []
         try:
             self._bind(ports)
-            self._context = identity.context(self._names(), {self.host, "127.0.0.1"})
+            identity.cover(self._names(), {self.host, "127.0.0.1"})
         except BaseException:
             self._release()
             raise
@@ -121,10 +121,13 @@ class Listener:
             self._servers.append(server)
 
     def _link(self, application: Callable[[Link], Application]) -> Callable[[], Link]:
-        context: SSL.Context = self._context
-        failed = self._cloud.handshake_failed
-        workers, links = self._workers, self._links
-        return lambda: Link(context, application, self._events, workers, links, failed)
+        """Each new one is shown the chain of now; those that are open keep what they were shown."""
+        identity, workers, links = self._identity, self._workers, self._links
+
+        def failed(reason: str, presented: Presented, asked: str) -> None:
+            self._cloud.handshake_failed(reason, presented, Served(asked, identity.chain))
+
+        return lambda: Link(identity.context, application, self._events, workers, links, failed)
 
     async def _stop(self) -> None:
         """Returns when every application knows that its connection is gone."""

@@ -49,8 +49,8 @@ _PLAIN_HTTP = (
 )
 
 
-HandshakeFailed = Callable[[str, Presented], None]
-"""Told OpenSSL's reason, and what the client had shown by then."""
+HandshakeFailed = Callable[[str, Presented, str], None]
+"""Told OpenSSL's reason, what the client had shown by then, and the name that it asked for."""
 
 
 def server_context(
@@ -334,7 +334,7 @@ class Link(asyncio.Protocol):
             self._record("failed", f"TLS failed: {reason}")
         else:
             self._record("handshake failed", f"no TLS from {self.peer}: {_in_words(reason)}")
-            self._handshake_failed(reason, self._shown())
+            self._handshake_failed(reason, self._shown(), self._asked())
             if reason == "http request":
                 self._socket.write(_PLAIN_HTTP)
         self._leave()
@@ -345,6 +345,10 @@ class Link(asyncio.Protocol):
             return Presented(self._chain(), self.peer)
         except Exception:  # anything may have been sent
             return Presented((), self.peer)
+
+    def _asked(self) -> str:
+        """The server name that the client asked for (SNI); empty where it dialled an address."""
+        return (self._tls.get_servername() or b"").decode(errors="replace")
 
     def _leave(self) -> None:
         """A client that reads no more would keep the socket, and all behind it, for ever."""

@@ -41,7 +41,11 @@ def test_an_installed_chain_stays(story: Story) -> None:
 def test_flash_holds_certificates_and_what_dps_said_and_no_key(story: Story) -> None:
     story.widget.provision()
     folder = story.lab.path / "devices" / "smart-x-widget-001"
-    assert sorted(p.name for p in folder.iterdir()) == ["chain.pem", "state.json"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "chain.pem",
+        "server-roots.pem",
+        "state.json",
+    ]
     kept = json.loads((folder / "state.json").read_text())
     assert kept["assignment"]["hub"] == "contoso-hub.azure-devices.net"
 

@@ -275,6 +275,23 @@ def one_of_many() -> DiGraph[str]:
     return graph
 
 
+def server_roots() -> DiGraph[str]:
+    """The services have had three roots; the second vouches for the third."""
+    graph = provisioned()
+    states: tuple[StateKey, ...] = ("retired", "in use", "in use", "announced")
+    for number, state in enumerate(states):
+        name = f"Lab Service Root CA G{number + 1}"
+        trust = f"trusted by {number} of 3 devices"
+        add_node(graph, name, kind="service-root", label=name, detail=trust, state=state)
+    add_node(graph, "ica", kind="service-ca", label="Lab Service Issuing CA 3", state="in use")
+    add_node(graph, "end", kind="endpoint", label="Lab Services", detail="DPS", state="in use")
+    second, third = "Lab Service Root CA G2", "Lab Service Root CA G3"
+    add_edge(graph, third, "ica", kind="signed")
+    add_edge(graph, "ica", "end", kind="signed")
+    add_edge(graph, second, third, kind="signed", label="cross-signed")
+    return graph
+
+
 STORIES: dict[str, Callable[[], DiGraph[str]]] = {
     story.__name__: story
     for story in (
@@ -295,5 +312,6 @@ STORIES: dict[str, Callable[[], DiGraph[str]]] = {
         every_state,
         crowded_cloud,
         one_of_many,
+        server_roots,
     )
 }

@@ -92,6 +92,15 @@ allowed = ("contoso-asia.azure-devices.net", "contoso-europe.azure-devices.net")
 groups.create("workshop-w", signing=workshop.certificate, hubs=allowed)
 register(repaired)""",
     },
+    "11-server-root-migration": {
+        "exercise-next-root": """\
+third = lab.server.new_root("Lab Service Root CA G3")
+prepared.install_roots(lab.server.trust_bundle)
+prepared.provision()
+lab.server.switch_root(third)
+prepared.provision()
+survivor = prepared""",
+    },
 }
 COUNTED = """\
 # What is signed to prove possession lasts a day, and answers a fresh code: it is signed anew.

@@ -6,14 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-from pkilint import document, loader, validation
-from pkilint.bin.lint_pkix_signer_signee_cert_chain import (
-    create_decoder_validation_container,
-    create_issuer_validation_container,
-    create_subject_validation_container,
-)
-from pkilint.pkix import certificate, extension, name
+from linter import beside, by_itself
 
 from labkit.clock import Clock
 from labkit.hsm import Algorithm, Token, TokenStore
@@ -49,35 +42,6 @@ def authority(token: Token, algorithm: Algorithm) -> Authority:
     return Authority(key, [self_sign(key, subject, clock)], clock)
 
 
-def loaded(made: x509.Certificate, role: str = "certificate") -> document.PDUNode:
-    load = loader.RFC5280CertificateDocumentLoader().load_der_document
-    return load(made.public_bytes(Encoding.DER), role).root
-
-
-def by_itself(made: x509.Certificate) -> list[str]:
-    """What ``lint_pkix_cert`` finds, at ERROR or above."""
-    validator = certificate.create_pkix_certificate_validator_container(
-        certificate.create_decoding_validators(
-            name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS
-        ),
-        [
-            certificate.create_issuer_validator_container([]),
-            certificate.create_validity_validator_container(),
-            certificate.create_subject_validator_container([]),
-            certificate.create_extensions_validator_container([]),
-            certificate.create_spki_validator_container([]),
-        ],
-    )
-    return list(errors(validator.validate(loaded(made))))
-
-
-def errors(results: list[validation.ValidationResult]) -> Iterator[str]:
-    for result in results:
-        for described in result.finding_descriptions:
-            if described.finding.severity <= validation.ValidationFindingSeverity.ERROR:
-                yield f"{described.finding!r}: {described.message or ''}"
-
-
 @pytest.mark.parametrize("profile", SELF_SIGNED, ids=lambda p: p.name)
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a.value)
 def test_self_signed_certificates_are_without_error(
@@ -102,20 +66,6 @@ def test_issued_certificates_are_without_error(
     made = signer.sign_request(csr, profile, names=names)
     assert by_itself(made) == []
     assert beside(signer.certificate, made) == []
-
-
-def beside(issuer: x509.Certificate, made: x509.Certificate) -> list[str]:
-    """What ``lint_pkix_signer_signee_cert_chain`` finds, at ERROR or above."""
-    documents: dict[str, document.Document] = {}
-    for role, found in (("issuer", issuer), ("subject", made)):
-        documents[role] = loader.RFC5280CertificateDocumentLoader().load_der_document(
-            found.public_bytes(Encoding.DER), role, role, documents
-        )
-        create_decoder_validation_container().validate(documents[role].root)
-    return [
-        *errors(create_issuer_validation_container().validate(documents["issuer"].root)),
-        *errors(create_subject_validation_container().validate(documents["subject"].root)),
-    ]
 
 
 def test_the_linter_finds_what_is_wrong(token: Token) -> None:

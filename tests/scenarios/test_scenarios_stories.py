@@ -16,6 +16,7 @@ from labkit.scenarios import (
     keys,
     manufacturing_line,
     possession,
+    server_root,
     supply_chain,
 )
 from labkit.ui.performance import Frame, Performance
@@ -40,6 +41,7 @@ REFUSED = {
         10: "401",
     },
     "enrollment-groups": {9: "401", 11: "401"},
+    "server-root": {7: "did not trust the server", 8: "401"},
 }
 """The steps that fail, and why; every other succeeds."""
 STORIES = [
@@ -51,6 +53,7 @@ STORIES = [
     first_connection.STORY,
     individual_enrollment.STORY,
     enrollment_groups.STORY,
+    server_root.STORY,
 ]
 
 
