@@ -9,7 +9,7 @@ import pytest
 from complaints import refused
 from provisioning import emulated
 
-from labkit.cloud.hub.service import RESERVED, hub_label
+from labkit.cloud.hub.names import RESERVED, hub_label
 from labkit.errors import LabError
 
 CHANGED: dict[str, Any] = {
