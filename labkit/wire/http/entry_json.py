@@ -162,7 +162,7 @@ def entry_json(entry: Entry, *, secrets: bool = False) -> dict[str, Any]:
     """An entry as the service API answers it; ``secrets`` for the answer to a PUT."""
     found = _name_of(entry) | {
         "attestation": attestation_json(entry.attestation, secrets=secrets),
-        "capability": {"iotEdge": entry.capabilities.iot_edge},
+        "capabilities": {"iotEdge": entry.capabilities.iot_edge},
         "iotHubHostName": entry.iot_hub_host_name,
         "iotHubs": list(entry.iot_hubs),
         "initialTwin": entry.initial_twin and _twin_json(entry.initial_twin),
