@@ -95,7 +95,7 @@ def test_readers_that_read_nothing_keep_nobody_from_registering(
     for _ in range(SLOW):
         device = newcomer(shared, tmp_path)
         register_once(lab, device)
-        lab.hub().report(device.name, {"text": "x" * 30_000})
+        lab.hub().report(device.name, {f"text-{n}": "x" * 4_000 for n in range(7)})
         others.enter_context(reads_nothing(lab, device))
     eventually(lambda: sum(link.is_full for link in list(lab.listener._links)) == SLOW)
     for _ in range(5):

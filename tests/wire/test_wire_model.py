@@ -39,6 +39,8 @@ from wire_clients import (
     tls,
 )
 
+from labkit.clock import Clock
+from labkit.events import Events
 from labkit.hsm import TokenStore
 from labkit.pki import chain
 from labkit.wire.listener import Listener
@@ -64,7 +66,7 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     tokens = TokenStore(tmp_path / "hsm")
-    identity = ServerIdentity(tokens, tmp_path / "server")
+    identity = ServerIdentity(tokens, tmp_path / "server", Events(Clock()))
     place, lab = tmp_path / "devices", SimpleNamespace(server=identity)
 
     @cache
