@@ -47,10 +47,9 @@ def _missing(name: x509.Name, place: Place) -> tuple[str, ...]:
                 "only when it is verified"
             )
             return (cure,)
-    itself = (
-        f"upload {issuer} itself to {place.name}, prove possession of its key{place.further}: "
-        "then it need not be sent"
-    )
+    and_then = f", prove possession of its key{place.further}"
+    prove = and_then if place.further else " and prove possession of its key"
+    itself = f"upload {issuer} itself to {place.name}{prove}: then it need not be sent"
     if not place.certificates.verified():  # to send more helps only where it leads to a trusted CA
         return (itself,)
     return (

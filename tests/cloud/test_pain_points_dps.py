@@ -285,7 +285,7 @@ def test_a_registration_id_is_compared_without_regard_to_case_and_a_hubs_device_
     """The certificate's spelling is the one that the hub has (sdk-csharp #547)."""
     _reissue(story, WIDGET.upper())
     assert story.widget.provision().device_id == WIDGET.upper()
-    assert story.lab.hub().device(WIDGET.upper())
+    assert story.lab.hub().devices.get(WIDGET.upper())
     assert [device.device_id for device in story.lab.hub().devices] == [WIDGET.upper()]
 
 
@@ -341,7 +341,7 @@ def test_primary_and_secondary_certificate_are_both_thumbprints_of_the_identity(
     slots = {"certificate": first[0], "secondary": widget.certificate}
     story.lab.dps.enrollments.create(WIDGET, **slots)
     widget.provision()
-    identity = story.lab.hub().device(WIDGET)
+    identity = story.lab.hub().devices.get(WIDGET)
     held = (identity.thumbprint, identity.secondary_thumbprint)
     assert [len(thumbprint) for thumbprint in held] == [64, 64]
     for certificates_ in (widget.chain, first):
