@@ -84,7 +84,7 @@ class Rooms:
             frozenset({TOKEN}),
         )
         self.server.before_change = self._finish_devices
-        self._leave.callback(self._disconnect_devices)
+        self._leave.callback(self._close_devices)
 
     @property
     def network(self) -> Network:
@@ -113,10 +113,10 @@ class Rooms:
         self._closed = True
         self._leave.close()
 
-    def _disconnect_devices(self) -> None:
+    def _close_devices(self) -> None:
         with ExitStack() as leaving:
             for device in (*self.supply_chain.assembled(), *self._impostors):
-                leaving.callback(device.disconnect)
+                leaving.callback(device.close)
 
     def _assemble(self, identity: Identity) -> Device:
         flash = Flash(self._path / "devices", identity.name)

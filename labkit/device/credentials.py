@@ -11,6 +11,7 @@ step, and a power cut finds the old pair or the new one.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -42,6 +43,7 @@ class Credentials:
 
     def __init__(self, identity: Identity, flash: Flash, token: Callable[[], Token]) -> None:
         self._made, self._flash, self._find_token = identity, flash, token
+        self._changing = threading.RLock()  # an update may arrive while the device renews
 
     @property
     def key(self) -> TokenKey:
@@ -61,10 +63,11 @@ class Credentials:
     def request(self, common_name: str, kind: Algorithm | None = None) -> Renewal:
         """Asks for a certificate for a new key of the token, of the present one's kind unless
         another is named. A request that was never answered is made again for the same key."""
-        current, key = self._flash.chain[0], self.key
         subject = request.name(common_name)  # refuses what can be no name before a key is made
-        csr = request.make(self._next_key(kind or Algorithm.of(key.public_key())), subject)
-        return renewal.ask(csr, current, key)
+        with self._changing:
+            current, key = self._flash.chain[0], self.key
+            csr = request.make(self._next_key(kind or Algorithm.of(key.public_key())), subject)
+            return renewal.ask(csr, current, key)
 
     def accept(self, certificates: Sequence[x509.Certificate], **learned: object) -> None:
         """Takes a chain for a key of the token into use, and keeps the old one in reserve.
@@ -81,8 +84,9 @@ class Credentials:
                 found=chain.names(certificates),
                 cure="take what was issued for a request that this device made",
             )
-        self._flash.install_beside(certificates, asked="", **learned)
-        self._sweep()
+        with self._changing:
+            self._flash.install_beside(certificates, asked="", **learned)
+            self._sweep()
 
     def switch(self) -> None:
         """Uses what was in reserve, and keeps what was in use there. Raises LabError without."""
@@ -93,13 +97,15 @@ class Credentials:
                 found=f"only {chain.names(self._flash.chain)}",
                 cure="renew first; and what was retired does not come back",
             )
-        self._flash.switch()
+        with self._changing:
+            self._flash.switch()
 
     def retire(self) -> None:
         """What is in reserve goes for good, and the key that only it was for is destroyed.
         Harmless when there is nothing."""
-        self._flash.clear_reserve()
-        self._sweep()
+        with self._changing:
+            self._flash.clear_reserve()
+            self._sweep()
 
     @property
     def _token(self) -> Token:

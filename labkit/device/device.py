@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -14,6 +15,7 @@ from cryptography import x509
 
 from labkit.clock import Clock
 from labkit.device.assignment import Assignment
+from labkit.device.firmware import Firmware
 from labkit.device.flash import Flash
 from labkit.device.handlers import Handlers, Received
 from labkit.device.holder import Holder
@@ -58,6 +60,8 @@ class Device(Holder):
         self._network, self._left = network, left
         self._client: Any = None
         self._handlers = Handlers(self._record)
+        self._firmware: Firmware | None = None
+        self._making = threading.Lock()
         if not flash.roots:  # those of the day on which it was made; later ones have to be put in
             flash.install_roots(reading.read_certificates(network().server_roots))
 
@@ -145,7 +149,9 @@ class Device(Holder):
             result = sdk.register(network, name, self._identity(sdk))
         state = result.registration_state
         assigned = Assignment(state.assigned_hub, state.device_id, result.status, state.sub_status)
-        self._flash.learn(assignment=asdict(assigned))
+        self._flash.learn(
+            assignment=asdict(assigned), registered=chain.thumbprint(self.certificate)
+        )
         self._record("provisioned", f"was assigned to {assigned.hub}")
         return assigned
 
@@ -168,6 +174,7 @@ class Device(Holder):
         identity = self._identity(sdk)
         with self._judging():
             self._client = sdk.connect(network, assigned.hub, assigned.device_id, identity)
+            self._flash.learn(taken=chain.thumbprint(self.certificate))
             sdk.listen(self._client, self._handlers)
         self._record("connected", f"connected to {assigned.hub}")
         return self
@@ -226,6 +233,12 @@ class Device(Holder):
         self._handlers.desired = handler
         self._listen()
 
+    def on_message(self, handler: Callable[[Received], bool]) -> None:
+        """Has ``handler`` see each cloud-to-device message first: those of which it returns False
+        wait for :meth:`receive`. Raises ConnectionFailed."""
+        self._handlers.message = handler
+        self._listen()
+
     def receive(self, patience: float = 5.0) -> Received | None:
         """The next cloud-to-device message; None where none comes within ``patience`` seconds.
 
@@ -238,6 +251,21 @@ class Device(Holder):
             return self._handlers.inbox.get(timeout=patience)
         except queue.Empty:
             return None
+
+    @property
+    def firmware(self) -> Firmware:
+        """What the device does by itself: nothing, until it is run. Its direct methods are answered
+        from when this is first asked for."""
+        with self._making:
+            if self._firmware is None:
+                self._firmware = Firmware(self, self._flash, self._record)
+        return self._firmware
+
+    def close(self) -> None:
+        """Ends what its firmware does, and leaves the hub. Harmless when called twice."""
+        if self._firmware is not None:
+            self._firmware.stop()
+        self.disconnect()
 
     def disconnect(self) -> None:
         """Leaves the hub. Harmless when it is not connected."""

@@ -88,6 +88,8 @@ class Package:
         """A package as it arrived: JSON, or what JSON was read into. Raises ValueError."""
         if isinstance(data, bytes | str) and len(data) > LARGEST:
             raise ValueError(f"it has {len(data):,} bytes; {LARGEST:,} at most")
+        if not isinstance(data, bytes | str | dict):
+            raise ValueError(f"it is a value of type {type(data).__name__}")
         found = data if isinstance(data, dict) else _object(data)
         return cls(*(_decoded(found, part) for part in ("manifest", "signature")))
 
@@ -234,6 +236,9 @@ def _object(data: bytes | str) -> dict[str, Any]:
 
 def _decoded(found: dict[str, Any], part: str) -> bytes:
     try:
-        return base64.b64decode(found[part], validate=True)
+        text = found[part]
+        if len(text) > LARGEST:
+            raise ValueError(f"its {part} has {len(text):,} characters; {LARGEST:,} at most")
+        return base64.b64decode(text, validate=True)
     except (KeyError, TypeError, binascii.Error) as error:
         raise ValueError(f"it has no {part} in base64") from error
