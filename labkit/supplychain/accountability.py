@@ -185,8 +185,11 @@ class Accountability(Generic[DeviceT]):
 
     def chain_of(self, device: DeviceT | str) -> tuple[x509.Certificate, ...]:
         """From the device's certificate to the root that answers for it, whatever the device
-        holds of it. Raises NotFound."""
-        return tuple(self._chain.path(self._chain.issued_chain(_name(device))[0]))
+        holds of it: of several the one that it uses, or by its name the newest. Raises NotFound."""
+        newest = self._chain.newest_chain(_name(device))[0]
+        in_use = newest if isinstance(device, str) else device.chain[0]
+        is_known = self._chain.ledger.find(in_use.serial_number) is not None
+        return tuple(self._chain.path(in_use if is_known else newest))
 
     def injections(self, device: DeviceT | str) -> tuple[Injection, ...]:
         """What was put into a device, and by whom, in that order. Raises NotFound."""
