@@ -16,6 +16,7 @@ from labkit.graph.kinds import add_edge, add_node, new_graph
 from labkit.graph.reissued import ca_node, mark_mismatch, reissued, said_of
 from labkit.graph.removed import removed
 from labkit.graph.states import StateKey
+from labkit.graph.visits import Visits
 from labkit.pki import chain, checks, verdict
 from labkit.pki.request import describe_key
 from labkit.trace import first_failure
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from labkit.cloud.refusals import Refusal
     from labkit.device import Device
     from labkit.lab import Lab
-    from labkit.trace import Check
 
 
 _UNFIT: Final = (
@@ -58,22 +58,8 @@ class _Board:
     def __init__(self, lab: Lab, servers: bool) -> None:
         self._lab, self._now, self._servers = lab, lab.clock.now(), servers
         self._verified = lab.dps.certificates.verified()
-        visits = lab.cloud.visits("dps")
-        self._last = next(iter(visits), None)
-        self._visitors = self._known_visitors()
-        self._visits: dict[str, Presentation] = {}
-        for visit in visits:  # the newest first
-            self._visits.setdefault(self._visitor(visit), visit)
-        self._registered = {
-            (record.assigned_hub, record.device_id): self._visitors.get(
-                ids.key(record.registration_id), ""
-            )
-            for record in lab.dps.registrations
-        }
-        self._ended = self._ended_in_tls()
-        if self._ended is not None:
-            self._last = None  # what came before it is not what the picture is about
-        self._stop = self._failure(self._last) if self._last else None
+        self._came = came = Visits(lab)
+        self._last, self._stop = came.last, came.stop
         self._authorities = [ca for custodian in lab.custodians for ca in custodian.authorities()]
         self._certificates = [ca.certificate for ca in self._authorities]
         self._again = reissued(lab)
@@ -84,7 +70,7 @@ class _Board:
         self._ids = {chain.thumbprint(ca.certificate): ca_node(ca) for ca in self._authorities}
         self._ids |= {chain.thumbprint(again.certificate): again.node for again in self._again}
         self._faults = dict(self._faulty())
-        connection = f"device {self._visitor(self._last)}" if self._last else ""
+        connection = f"device {came.visitor(self._last)}" if self._last else ""
         self.graph = new_graph(*self._headline(), connection=connection)
         self._draw_authorities()
         self._draw_devices()
@@ -97,53 +83,20 @@ class _Board:
         if self._last and self._stop and self._stop.name == attestation.ENTRY:
             mark_mismatch(self.graph, lab, self._stop.about, self._last.chain)
 
-    def _known_visitors(self) -> dict[str, str]:
-        """The devices of the lab, by what a service may know them by: the registration ID, or the
-        certificate."""
-        devices = self._lab.devices
-        by_certificate = {chain.thumbprint(device.certificate): device.name for device in devices}
-        return by_certificate | {ids.key(device.name): device.name for device in devices}
-
-    def _visitor(self, visit: Presentation) -> str:
-        """Who it was: a device may ask under another name than its own."""
-        sent = chain.thumbprint(visit.chain[0]) if visit.chain else ""
-        known = self._visitors
-        return known.get(ids.key(visit.device)) or known.get(sent, visit.device)
-
     def _headline(self) -> tuple[str, str]:
         if not self._lab.custodians and not self._lab.devices:
             return "An empty lab", "Nothing has been made yet."
         if not self._authorities and not self._lab.devices:
             return "No certificate yet", "There are tokens, and nobody has signed anything."
-        if self._ended is not None:
-            return "A connection ended in TLS", _end(self._ended)
+        if self._came.ended is not None:
+            return "A connection ended in TLS", _end(self._came.ended)
         visit = self._last
         if visit is None:
             return "The supply chain", "No device has asked DPS for a hub yet."
         if visit.accepted:
             return f"{visit.device} is provisioned", f"It sent {chain.names(visit.chain)}."
-        return f"{visit.device} is refused", self._reason(visit)
-
-    def _ended_in_tls(self) -> Refusal | None:
-        """The last thing that happened, where it was a handshake that failed."""
-        refusal = self._lab.cloud.refusals.last()
-        if refusal is None or refusal.service != "tls":
-            return None
-        services = ("dps", *(hub.name for hub in self._lab.cloud.hubs))
-        newest = (next(iter(self._lab.cloud.visits(service)), None) for service in services)
-        later = any(visit is not None and visit.at > refusal.at for visit in newest)
-        return None if later else refusal
-
-    def _reason(self, visit: Presentation) -> str:
-        failure = self._failure(visit)
-        return f"{failure.about}: {failure.why}." if failure else ""
-
-    def _failure(self, visit: Presentation) -> Check | None:
-        """The check that a visitor was refused for."""
-        if visit.accepted:
-            return None
-        refusal = self._lab.cloud.refusals.last(visit.device, service=visit.service)
-        return first_failure(refusal.checks) if refusal else None
+        failure = self._stop
+        return f"{visit.device} is refused", f"{failure.about}: {failure.why}." if failure else ""
 
     def _faulty(self) -> Iterator[tuple[str, StateKey]]:
         """The certificate that the last visitor was refused for, and what is wrong with it."""
@@ -209,7 +162,7 @@ class _Board:
                 label=device.name,
                 detail=self._about(device),
                 state=self._device_state(device.name, certificate),
-                presented=True if device.name in self._visits else None,
+                presented=True if device.name in self._came.latest else None,
             )
             issuer = self._issuer(certificate, device.chain)
             if issuer is not None:
@@ -261,13 +214,13 @@ class _Board:
     def _draw_enrollment(self, entry: Enrollment) -> None:
         """The entry, the device that it is for, and what it names in place of that device's
         certificate."""
-        name, device = f"enrollment {entry.id}", self._visitors.get(ids.key(entry.id), "")
+        name, device = f"enrollment {entry.id}", self._came.known.get(ids.key(entry.id), "")
         add_node(
             self.graph,
             name,
             kind="enrollment",
             label=entry.id,
-            detail=_proof(entry, self._visits.get(device)),
+            detail=_proof(entry, self._came.latest.get(device)),
             state="enabled" if entry.enabled else "disabled",
         )
         for named in self._named(entry.attestation):
@@ -285,9 +238,9 @@ class _Board:
         add_edge(self.graph, name, f"device {device}", kind="names", label=label, broken=broken)
 
     def _draw_hubs(self) -> None:
-        away = {name for name, visit in self._visits.items() if not visit.accepted}
+        away = {name for name, visit in self._came.latest.items() if not visit.accepted}
         arrived = {device.name for device in self._lab.devices} - away
-        draw_hubs(self.graph, self._lab, self._registered, arrived, self._stop)
+        draw_hubs(self.graph, self._lab, self._came.registered, arrived, self._stop)
 
     def _draw_removed(self) -> None:
         """What is no longer there, in its lane: a deletion must not go unseen."""
@@ -345,10 +298,10 @@ class _Board:
     def _device_state(self, name: str, certificate: x509.Certificate) -> StateKey:
         if (ailing := self._ailing(certificate)) is not None:
             return ailing
-        visit = self._visits.get(name)
+        visit = self._came.latest.get(name)
         if visit is None:
             return "unknown"
-        failure = self._failure(visit)
+        failure = self._came.failure(visit)
         well = visit.accepted or (failure and failure.name in _NO_FAULT_OF_THE_DEVICE)
         if not well:
             return "unknown"

@@ -36,6 +36,12 @@ _BROKEN_VERBS: Final = {
     "names": "trusts another {} than this one",
     "assigns": "would assign to {}, which is not linked",
 }
+_ENTRY_VERBS: Final = {  # of an entry for one device, by the link's label
+    "names": "names {}",
+    "admits": "admits {}",
+    "keeps out": "keeps out {}",
+    "not named": "does not name {}",
+}
 _PLURAL: Final = {
     "device": "devices",
     "enrollment": "individual enrollments",
@@ -131,14 +137,12 @@ class _Teller:
         fold = self.family.folds.get(unit)
         if fold and edge.kind != "provisioned":  # a device is one of them, and not all
             label = f"{len(fold.members)} {_PLURAL[self.board.nodes[edge.target].kind]}"
+        if edge.kind == "names" and edge.label in _ENTRY_VERBS:
+            return _ENTRY_VERBS[edge.label].format(label)
         if edge.broken and edge.kind in _BROKEN_VERBS:
             return _BROKEN_VERBS[edge.kind].format(label)
         said = _VERBS[edge.kind].format(label)
-        if edge.kind == "names" and edge.label:  # an entry for one device
-            return {"not named": "does not name {}"}.get(edge.label, edge.label + " {}").format(
-                label
-            )
-        if edge.kind == "signed" and edge.label:
+        if edge.kind == "signed" and edge.label and not edge.broken:
             said = f"{edge.label} {label}"
         if self.board.nodes[edge.target].kind == "hub":
             said = said.replace("provisioned as", "provisioned to")

@@ -32,8 +32,8 @@ from labkit.hsm import TokenStore
 from labkit.pki import chain, profiles, request
 from labkit.pki.authority import Authority, self_sign
 from labkit.wire import service_roots
+from labkit.wire.openssl import server_context
 from labkit.wire.service_roots import Kept, Roots, ServiceRoot
-from labkit.wire.tls import server_context
 
 TOKEN = "Azure services (emulated)"
 FIRST_ROOT = "Lab Service Root CA"

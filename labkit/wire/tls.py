@@ -22,12 +22,12 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
 from labkit.cloud.presented import Presented
 from labkit.events import Events
 from labkit.pki.chain import subject
+from labkit.wire import openssl
 from labkit.wire.channel import Application
 from labkit.wire.workers import Workers
 
@@ -51,23 +51,6 @@ _PLAIN_HTTP = (
 
 HandshakeFailed = Callable[[str, Presented, str], None]
 """Told OpenSSL's reason, what the client had shown by then, and the name that it asked for."""
-
-
-def server_context(
-    key: ec.EllipticCurvePrivateKey, chain: tuple[x509.Certificate, ...]
-) -> SSL.Context:
-    """TLS 1.2 and 1.3 with this certificate (leaf first). Asks for a client certificate and
-    takes any; sessions are never resumed, so every connection shows its chain anew."""
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
-    context.use_certificate(chain[0])
-    for issuer in chain[1:]:
-        context.add_extra_chain_cert(issuer)
-    context.use_privatekey(key)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
-    context.set_verify(SSL.VERIFY_PEER, lambda *_: True)
-    return context
 
 
 class Link(asyncio.Protocol):
@@ -329,11 +312,11 @@ class Link(asyncio.Protocol):
                 return
 
     def _fail(self, error: SSL.Error) -> None:
-        reason = _reason(error)
+        reason = openssl.reason(error)
         if self._application is not None:
             self._record("failed", f"TLS failed: {reason}")
         else:
-            self._record("handshake failed", f"no TLS from {self.peer}: {_in_words(reason)}")
+            self._record("handshake failed", f"no TLS from {self.peer}: {openssl.in_words(reason)}")
             self._handshake_failed(reason, self._shown(), self._asked())
             if reason == "http request":
                 self._socket.write(_PLAIN_HTTP)
@@ -388,24 +371,3 @@ class Link(asyncio.Protocol):
 def _cancel(timer: asyncio.TimerHandle | None) -> None:
     if timer is not None:
         timer.cancel()
-
-
-_KNOWN = {
-    "http request": "the client spoke plain HTTP to a TLS port",
-    "wrong version number": "the client spoke something else than TLS, plain MQTT perhaps",
-    "bad signature": "the client does not hold the private key of the certificate that it sent",
-    "provider signature failure": "the client does not hold the private key of the certificate "
-    "that it sent",
-}
-
-
-def _reason(error: SSL.Error) -> str:
-    """OpenSSL's own words: of its error queue the entry that we can explain, else the first."""
-    queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    reasons = [str(entry[-1]) for entry in queue] or [type(error).__name__]
-    return next((reason for reason in reasons if reason in _KNOWN), reasons[0])
-
-
-def _in_words(reason: str) -> str:
-    known = _KNOWN.get(reason)
-    return f"{known} ({reason})" if known else reason

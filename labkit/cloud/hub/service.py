@@ -171,7 +171,7 @@ class Hub(Reaching):
         """How many messages were kept of each device that sent any."""
         mine = select(Message.device_id, func.count()).where(Message.hub == self.name)
         with self._database.read() as session:
-            return dict(session.execute(mine.group_by(Message.device_id)).tuples().all())
+            return dict(session.execute(mine.group_by(Message.device_id)).all())
 
 
 def _one(device_id: str) -> Check:
