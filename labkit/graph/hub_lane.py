@@ -49,7 +49,6 @@ class _Lane:
         self._linked = {hub.host_name: hub.weight for hub in lab.dps.linked_hubs}
         self._records = {(r.assigned_hub, r.device_id): r for r in lab.dps.registrations}
         self._goes_by = {device.name: ids.key(device.registration_id) for device in lab.devices}
-        self._named = {name: device for device, name in self._goes_by.items()}
 
     def draw(self) -> None:
         for hub in self._hubs:
@@ -101,22 +100,22 @@ class _Lane:
         counts = hub.messages_by_device()
         for identity in hub.devices:
             known = f"identity {hub.name}/{identity.device_id}"
-            name = self._owner(hub, identity.device_id)
-            device, left = f"device {name}", self._left_behind(hub, identity.device_id, name)
+            name = self._registered.get((hub.host_name, identity.device_id)) or identity.device_id
+            device, left = f"device {name}", self._is_left(hub, identity.device_id, name)
             heard = _heard(counts.get(identity.device_id, 0))
             add_node(
                 self._graph,
                 known,
                 kind="identity",
                 label=identity.device_id,
-                detail=f"left behind: it is {left} now" if left else heard,
+                detail="left behind" if left else heard,
                 state="enabled" if identity.enabled else "disabled",
             )
             add_edge(self._graph, f"hub {hub.name}", known, kind="knows")
             if device in self._graph:
                 self._join(hub, device, name, known, left)
 
-    def _join(self, hub: Hub, device: str, name: str, known: str, left: str) -> None:
+    def _join(self, hub: Hub, device: str, name: str, known: str, left: bool) -> None:
         """The way of a device to its identity; broken to one that it does not come as any more."""
         if left:
             words = {"kind": "provisioned", "broken": True, "label": "left behind"}
@@ -126,19 +125,10 @@ class _Lane:
         if name in self._arrived:
             add_edge(self._graph, device, known, kind="provisioned")
 
-    def _owner(self, hub: Hub, device_id: str) -> str:
-        """The device that an identity is for: by its record, or by what its certificate says."""
-        record = self._records.get((hub.host_name, device_id))
-        goes_by = self._named.get(ids.key(record.registration_id if record else device_id))
-        return self._registered.get((hub.host_name, device_id)) or goes_by or device_id
-
-    def _left_behind(self, hub: Hub, device_id: str, name: str) -> str:
-        """What a device goes by now that has left this identity behind, with the record of
-        another registration ID; empty for one that it still has."""
+    def _is_left(self, hub: Hub, device_id: str, name: str) -> bool:
+        """Whether the device goes by another registration ID now than this identity's record."""
         record, now = self._records.get((hub.host_name, device_id)), self._goes_by.get(name)
-        if record is None or now is None or now == ids.key(record.registration_id):
-            return ""
-        return self._lab.device(name).registration_id
+        return record is not None and now not in (None, ids.key(record.registration_id))
 
 
 def _heard(messages: int) -> str:

@@ -131,7 +131,7 @@ class _Board:
                 self._id(ca.certificate),
                 kind="root-ca" if root else "intermediate-ca",
                 label=ca.name,
-                detail=f"{kind}{said_of(ca) or f' · token {ca.custodian.name}'}",
+                detail=said_of(ca) or f"{kind} · token {ca.custodian.name}",
                 state=self._ca_state(ca.certificate),
                 presented=self._sent(ca.certificate),
             )
@@ -172,6 +172,8 @@ class _Board:
         """Its key and its chain; where servers are shown, which of them it trusts."""
         if self._servers:
             return server_side.trust_of(device)
+        if device.registration_id != device.name:
+            return f"goes by {device.registration_id}"
         key = describe_key(device.certificate.public_key())
         return f"{key} · {self._holding(device.chain)}"
 

@@ -29,11 +29,11 @@ def ca_node(ca: CertificateAuthority[Device]) -> str:
 
 
 def said_of(ca: CertificateAuthority[Device]) -> str:
-    """Which certificate of a renewed CA this is, in a few words; empty for one that was not."""
+    """Which certificate of a CA this is, in a few words; empty for the first."""
     if ca.generation == 1:
         return ""
     key = "first key" if ca.key.label == ca.name else "new key"
-    return f" · certificate {ca.generation}, {key}"
+    return f"renewal {ca.generation - 1} · {key}"
 
 
 @dataclass(frozen=True, slots=True)
