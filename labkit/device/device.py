@@ -6,11 +6,13 @@ import contextlib
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 
+from labkit.device import trust_bundle
 from labkit.device.flash import Flash
 from labkit.device.handlers import Handlers, Received
 from labkit.device.network import Network
@@ -63,6 +65,7 @@ class Device:
         self._flash, self._network, self._events = flash, network, events
         self._left = left
         self._client: Any = None
+        self._presents: Any = None
         self._handlers = Handlers(self._record)
         if not flash.chain:
             flash.install(identity.chain)
@@ -139,6 +142,7 @@ class Device:
         self, roots: x509.Certificate | Sequence[x509.Certificate] | Readable
     ) -> None:
         """Replaces its trust store, as a firmware update would: PEM, DER, a file, or certificates.
+        A connection that is open stays; should it be lost, the next one trusts the new roots, too.
 
         Raises BadCertificate for what holds none, and for one that is no CA's: a server's own
         certificate is another one every few months.
@@ -156,7 +160,14 @@ class Device:
                 cure="those of this lab's services: lab.network.server_roots",
             )
         self._flash.install_roots(roots)
+        if self._presents is not None:
+            self._presents.trust_also(chain.to_pem(roots))
         self._record("installed", f"trusts servers below {chain.names(self.trusted_roots)}")
+
+    def take_trust_bundles(self) -> None:
+        """Offers the direct method ``installTrustBundle`` from now on, by which a back end replaces
+        its trust store: see :mod:`labkit.device.trust_bundle`. Raises ConnectionFailed."""
+        self.on_method(trust_bundle.METHOD, partial(trust_bundle.take, self))
 
     @property
     def assignment(self) -> Assignment | None:
@@ -203,6 +214,7 @@ class Device:
         identity = self._identity(sdk)
         with self._judging():
             self._client = sdk.connect(network, assigned.hub, assigned.device_id, identity)
+            self._presents = identity
             sdk.listen(self._client, self._handlers)
         self._record("connected", f"connected to {assigned.hub}")
         return self
@@ -276,7 +288,7 @@ class Device:
 
     def disconnect(self) -> None:
         """Leaves the hub. Harmless when it is not connected."""
-        client, self._client = self._client, None
+        client, self._client, self._presents = self._client, None, None
         if client is not None:
             # At the end of a program the SDK's own threads are gone before we are asked.
             with contextlib.suppress(RuntimeError):

@@ -28,6 +28,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
 from labkit.clock import Clock
+from labkit.cloud.hub import Hub, trust_push
+from labkit.cloud.hub.trust_push import Pushed
 from labkit.errors import Conflict
 from labkit.events import Events
 from labkit.files import write_whole
@@ -159,6 +161,23 @@ class ServerIdentity:
                 return found
             self._announce(name)
             return self._root(name)
+
+    def push_trust_bundle(
+        self, hub: Hub, device_id: str = "", *, untried: bool = False, connect_timeout: int = 0
+    ) -> Pushed:
+        """Sends the :attr:`trust_bundle` to one device of a hub, or by a job to all, before
+        another root is used: to those whose firmware takes it (``widget.take_trust_bundles()``).
+        Says who has it now, and who would be shut out.
+
+        A device tries the bundle out before it installs it, unless it is to do so ``untried``.
+        ``connect_timeout`` is how many seconds one that is away is waited for. Raises
+        ServiceRefusal (404001) for a device that the hub does not know.
+        """
+        pushed = trust_push.push(
+            hub, self.trust_bundle, device_id, untried=untried, connect_timeout=connect_timeout
+        )
+        self._record("pushed", f"{pushed!r}"[1:-1])
+        return pushed
 
     def switch_root(self, to: ServiceRoot | str, *, cross_signed: bool = False) -> ServiceRoot:
         """From now on the chain leads to this root, which was announced; one that was in use

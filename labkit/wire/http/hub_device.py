@@ -9,7 +9,7 @@
 A device proves itself in TLS, or with a SAS token as Authorization. Properties of the application
 travel as ``IoTHub-app-{name}``, those of the hub under the names below; the lock is the ETag.
 
-Source: Azure documentation, IoT Hub REST: Device; what a message looks like: azure-iot-cli-extension.
+Source: Azure documentation, IoT Hub REST: Device; for a message's headers azure-iot-cli-extension.
 """
 
 from __future__ import annotations
