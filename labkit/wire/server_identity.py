@@ -176,7 +176,7 @@ class ServerIdentity:
         pushed = trust_push.push(
             hub, self.trust_bundle, device_id, untried=untried, connect_timeout=connect_timeout
         )
-        self._record("pushed", f"{pushed!r}"[1:-1])
+        self._record("pushed", f"the trust bundle went to {hub.name}: {pushed}")
         return pushed
 
     def switch_root(self, to: ServiceRoot | str, *, cross_signed: bool = False) -> ServiceRoot:

@@ -36,10 +36,13 @@ class Pushed:
         return not self.refused and not self.not_reached
 
     def __repr__(self) -> str:
+        return f"<Trust bundle: {self}>"
+
+    def __str__(self) -> str:
         others = (("refused it", self.refused), ("not reached", self.not_reached))
         told = [f"installed by {len(self.installed)}"]
         told += [f"{what}: {_listed(those)}" for what, those in others if those]
-        return f"<Trust bundle, {'; '.join(told)}>"
+        return "; ".join(told)
 
 
 def push(
