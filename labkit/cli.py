@@ -330,7 +330,7 @@ def _add_server_root(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = group.add_subparsers(required=True, metavar="ACTION")
-    _add_action(actions, "show", "print all roots, and what a client is shown now", "")
+    _add_action(actions, "show", "print all roots, and what a client is shown now")
     new = _add_action(actions, "new", "announce another root; nothing that is served changes")
     new.add_argument("name", nargs="?", metavar="NAME", help="its common name (default: the next)")
     switch = _add_action(actions, "switch", "let the chain lead to another root from now on")
@@ -356,11 +356,9 @@ def _add_server_root(commands: Any) -> None:
     )
 
 
-def _add_action(
-    actions: Any, name: str, text: str, asks: str | None = None
-) -> argparse.ArgumentParser:
+def _add_action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
     made = _add(actions, name, _server_root, text)
-    made.set_defaults(action=name if asks is None else asks)
+    made.set_defaults(action=name)
     _add_workspace(made, default="labkit-serve")
     made.add_argument("--json", action="store_true", help="print JSON, for programs")
     return made

@@ -28,12 +28,12 @@ PATIENCE = 600.0
 _TOKEN_LIFE = timedelta(minutes=5)
 
 
-def server_root(workspace: Path, action: str = "", **said: Any) -> dict[str, Any]:
-    """What there is of the servers' roots; after ``action``, such as ``new``, where one is named.
+def server_root(workspace: Path, action: str = "show", **said: Any) -> dict[str, Any]:
+    """What there is of the servers' roots, after an action such as ``new``.
 
     Raises NotFound where no lab runs, and LabError for what it refuses.
     """
-    if not action:
+    if action == "show":
         return _ask(workspace, "GET", PATH)
     return _ask(workspace, "POST", f"{PATH}/{action}", said)
 

@@ -12,8 +12,8 @@ firmware and its back end agree on a method of their own:
 
 A store that does not vouch for the server would shut the device out for good: nobody could call it
 any more to mend that. So the device tries it first, in a handshake of its own with the server that
-it talks to. ``"untried": true`` leaves that out, for a root that is not used any more by the time
-that the device connects again.
+it talks to. ``"untried": true`` leaves that out, for who takes the old root away right before the
+change.
 
 Who may call methods may replace the store: what speaks for them is the connection, whose server the
 store of now trusts. In production a bundle is signed as well, as a firmware update is, with a key
