@@ -108,6 +108,20 @@ def _value(options: argparse.Namespace) -> str:
     return str(options.value)
 
 
+def _server_root(options: argparse.Namespace) -> int:
+    from labkit import remote
+
+    asked = ("name", "to", "crossSigned", "hub", "device", "untried")
+    said = {name: getattr(options, name) for name in asked if getattr(options, name, None)}
+    found = remote.server_root(existing(locate(options.workspace)), options.action, **said)
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    for line in remote.lines(found):
+        print(line)
+    return 0
+
+
 def _hosts(options: argparse.Namespace) -> int:
     from labkit.cloud.hub.names import DOMAIN
     from labkit.wire.endpoints import GLOBAL_ENDPOINT, SERVICE_ENDPOINT
@@ -163,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_monitor(commands)
     _add_clock(commands)
+    _add_server_root(commands)
     hosts = _add(
         commands, "hosts", _hosts, "print lines for /etc/hosts, for clients that need them"
     )
@@ -292,3 +307,58 @@ def _add_clock(commands: Any) -> None:
         help="for set a moment (ISO 8601: 2027-01-31T12:00:00Z), for advance a span such as 31d",
     )
     _add_workspace(clock)
+
+
+_SERVER_ROOT = """\
+The services of a lab show clients a chain of their own: leaf, issuing CA, root. This renews it
+while the lab runs (labkit serve, or a notebook), as a cloud does to its devices. Connections that
+are open stay; each new one is shown the new chain. To try whether your devices live through a new
+root:
+
+  labkit server-root new      announces a second root: put the trust bundle into your devices,
+  labkit server-root push     or let the lab do so, by the direct method installTrustBundle
+  labkit server-root switch   leads the chain to it: who trusts the old one only leaves in TLS
+"""
+
+
+def _add_server_root(commands: Any) -> None:
+    said = "show the servers' roots, or renew them while the lab runs"
+    group = commands.add_parser(
+        "server-root",
+        help=said,
+        description=_SERVER_ROOT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = group.add_subparsers(required=True, metavar="ACTION")
+    _add_action(actions, "show", "print all roots, and what a client is shown now")
+    new = _add_action(actions, "new", "announce another root; nothing that is served changes")
+    new.add_argument("name", nargs="?", metavar="NAME", help="its common name (default: the next)")
+    switch = _add_action(actions, "switch", "let the chain lead to another root from now on")
+    switch.add_argument(
+        "to", nargs="?", metavar="NAME", help="the root (default: the next that is announced)"
+    )
+    switch.add_argument(
+        "--cross-signed",
+        dest="crossSigned",
+        action="store_true",
+        help="let the older root sign the new one, and serve that too: clients with either are "
+        "content",
+    )
+    _add_action(actions, "roll-leaf", "renew the endpoint's certificate, with a new key")
+    _add_action(actions, "roll-issuing-ca", "renew the CA above it, below the same root")
+    push = _add_action(
+        actions, "push", "call installTrustBundle on devices, with the trust bundle of now"
+    )
+    push.add_argument("--hub", metavar="NAME", help="the devices' hub (default: the first)")
+    push.add_argument("--device", metavar="ID", help="this device only (default: all of the hub)")
+    push.add_argument(
+        "--untried", action="store_true", help="tell devices to install it without trying it out"
+    )
+
+
+def _add_action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
+    made = _add(actions, name, _server_root, text)
+    made.set_defaults(action=name)
+    _add_workspace(made, default="labkit-serve")
+    made.add_argument("--json", action="store_true", help="print JSON, for programs")
+    return made

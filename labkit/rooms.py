@@ -23,7 +23,7 @@ from labkit.supplychain import SupplyChain
 from labkit.supplychain.carried import copy_of
 from labkit.supplychain.ledger import Ledger
 from labkit.supplychain.records import Records
-from labkit.wire import webhook
+from labkit.wire import webhook, whereabouts
 from labkit.wire.listener import Listener
 from labkit.wire.ports import Ports
 from labkit.wire.server_identity import TOKEN, ServerIdentity
@@ -72,6 +72,8 @@ class Rooms:
         self.server = ServerIdentity(self.tokens, self._path / "server", self._events)
         self.listener = Listener(self.cloud, self.server, self._events, ports)
         self._leave.callback(self.listener.stop)
+        self._leave.callback(whereabouts.forget, self._path)
+        whereabouts.tell(self._path, self.listener.host, self.listener.https_port)
         self._host = self.listener.host
         self.supply_chain: SupplyChain[Device] = SupplyChain(
             self.tokens,

@@ -29,7 +29,7 @@ LEVELS = (
     ("wire",),
     ("explanation", "rooms", "lab"),
     ("graph",),
-    ("doctor", "monitor", "serve", "notebooks", "ui"),
+    ("doctor", "monitor", "remote", "serve", "notebooks", "ui"),
     ("scenarios",),
     ("cli", "__main__", "__init__"),
 )

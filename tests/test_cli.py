@@ -303,7 +303,7 @@ def test_an_impossible_place_to_listen_is_a_usage_error(option: str, value: str,
 
 def test_help_names_every_command() -> None:
     text = labkit("--help").stdout
-    for command in ("serve", "doctor", "explain", "clock", "hosts", "notebooks"):
+    for command in ("serve", "doctor", "explain", "clock", "server-root", "hosts", "notebooks"):
         assert command in text
 
 

@@ -8,12 +8,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 
 from labkit.clock import Clock
+from labkit.device import trust_bundle
 from labkit.device.assignment import Assignment
 from labkit.device.firmware import Firmware
 from labkit.device.flash import Flash
@@ -59,6 +61,7 @@ class Device(Holder):
         super().__init__(identity, flash, events, token, update_keys, now or Clock().now)
         self._network, self._left = network, left
         self._client: Any = None
+        self._presents: Any = None
         self._handlers = Handlers(self._record)
         self._firmware: Firmware | None = None
         self._making = threading.Lock()
@@ -107,6 +110,7 @@ class Device(Holder):
         self, roots: x509.Certificate | Sequence[x509.Certificate] | Readable
     ) -> None:
         """Replaces its trust store, as a firmware update would: PEM, DER, a file, or certificates.
+        A connection that is open stays; should it be lost, the next one trusts the new roots, too.
 
         Raises BadCertificate for what holds none, and for one that is no CA's: a server's own
         certificate is another one every few months.
@@ -124,7 +128,14 @@ class Device(Holder):
                 cure="those of this lab's services: lab.network.server_roots",
             )
         self._flash.install_roots(roots)
+        if self._presents is not None:
+            self._presents.trust_also(chain.to_pem(roots))
         self._record("installed", f"trusts servers below {chain.names(self.trusted_roots)}")
+
+    def take_trust_bundles(self) -> None:
+        """Offers the direct method ``installTrustBundle`` from now on, by which a back end replaces
+        its trust store: see :mod:`labkit.device.trust_bundle`. Raises ConnectionFailed."""
+        self.on_method(trust_bundle.METHOD, partial(trust_bundle.take, self))
 
     @property
     def assignment(self) -> Assignment | None:
@@ -174,6 +185,7 @@ class Device(Holder):
         identity = self._identity(sdk)
         with self._judging():
             self._client = sdk.connect(network, assigned.hub, assigned.device_id, identity)
+            self._presents = identity
             self._flash.learn(taken=chain.thumbprint(self.certificate))
             sdk.listen(self._client, self._handlers)
         self._record("connected", f"connected to {assigned.hub}")
@@ -269,7 +281,7 @@ class Device(Holder):
 
     def disconnect(self) -> None:
         """Leaves the hub. Harmless when it is not connected."""
-        client, self._client = self._client, None
+        client, self._client, self._presents = self._client, None, None
         if client is not None:
             # At the end of a program the SDK's own threads are gone before we are asked.
             with contextlib.suppress(RuntimeError):

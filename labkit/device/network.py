@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MQTT_PORT = 8883
+"""Of every service, for devices: the SDK knows no other."""
+
 
 @dataclass(frozen=True, slots=True)
 class Network:

@@ -72,12 +72,21 @@ class TokenX509(X509):
     def __init__(self, chain_file: Path, key: TokenKey) -> None:
         super().__init__(cert_file=str(chain_file), key_file="")  # type: ignore[no-untyped-call]
         self._key = key
+        self._context: ssl.SSLContext | None = None
 
     def load_into(self, context: ssl.SSLContext) -> None:
+        """Puts the chain and the key into a context that the SDK has made for itself."""
         found = reading.read_certificates(Path(self.certificate_file).read_bytes())
         ders = [certificate.public_bytes(Encoding.DER) for certificate in found]
         identity = sslcontext.Identity(ders[0], _Signer(self._key), tuple(ders[1:]))
         sslcontext.load_identity(context, identity)
+        self._context = context
+
+    def trust_also(self, roots: str) -> None:
+        """From its next handshake on, the client trusts these roots (PEM) as well: the SDK reads
+        the trust store once, and connects again by itself with what it has read."""
+        if self._context is not None:
+            self._context.load_verify_locations(cadata=roots)
 
 
 class _Signer:

@@ -42,7 +42,7 @@ class Listener:
         self, cloud: Cloud, identity: ServerIdentity, events: Events, ports: Ports
     ) -> None:
         self._cloud, self._identity, self._events = cloud, identity, events
-        self._services = Services(cloud)
+        self._services = Services(cloud, identity)
         cloud.dps.webhook = webhook.post
         self._links: set[Link] = set()
         self._servers: list[asyncio.Server] = []

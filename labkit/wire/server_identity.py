@@ -5,7 +5,8 @@
 All three can be renewed while the lab runs, as a cloud does it: the leaf every few months, the
 issuing CA every few years, the root once in a decade or two. Connections that are open stay;
 each new one is shown the new chain. A new root is announced first (:meth:`new_root`), so that
-clients can put it into their trust stores, and used later (:meth:`switch_root`).
+clients can put it into their trust stores, and used later (:meth:`switch_root`). The leaf is
+renewed by itself when a third of its life is left, for whoever connects next.
 
 The CAs' keys are in a token like everybody's. The leaf's key is made at each start and lives
 in memory only, as a server's must that shakes hands hundreds of times a second; it is never
@@ -15,8 +16,10 @@ their machine's clock, whatever the lab's clock says.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -25,6 +28,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
 from labkit.clock import Clock
+from labkit.cloud.hub import Hub, trust_push
+from labkit.cloud.hub.trust_push import Pushed
 from labkit.errors import Conflict
 from labkit.events import Events
 from labkit.files import write_whole
@@ -42,6 +47,12 @@ MOST_ROOTS = 16
 _ISSUING, _LEAF = "Lab Service Issuing CA", "Lab Services"
 _ROOT_KEY, _ISSUING_KEY = "root {}", "issuing {}"
 """Labels in the token, which begin differently: a root may be named as anything."""
+_RENEWED_AT = 1 / 3
+"""Of its life is left when a leaf is renewed, as the public CAs advise."""
+_NEXT_TRY = timedelta(hours=1)
+"""Where the renewal failed: each who connects would try it again, and be kept waiting."""
+
+_log = logging.getLogger(__name__)
 
 
 class ServerIdentity:
@@ -58,6 +69,7 @@ class ServerIdentity:
         self._real_time, self._lock = Clock(), threading.RLock()
         self._names: tuple[x509.GeneralName, ...] = ()
         self._chain: tuple[x509.Certificate, ...] = ()
+        self._renew_at = datetime.max.replace(tzinfo=UTC)
         self.before_change: Callable[[], None] = lambda: None
         self._roots = service_roots.load(self._file) or self._begin()
         self._tell_clients()
@@ -100,7 +112,10 @@ class ServerIdentity:
 
     @property
     def context(self) -> SSL.Context:
-        """What a new connection is served with."""
+        """What a new connection is served with. Asked for at each: so a leaf that grows old is
+        renewed without a timer, also on a machine that was asleep when it should have been."""
+        if self._real_time.now() >= self._renew_at:
+            self._renew_leaf()
         return self._context
 
     def cover(self, names: Iterable[str], addresses: Iterable[str]) -> None:
@@ -146,6 +161,23 @@ class ServerIdentity:
                 return found
             self._announce(name)
             return self._root(name)
+
+    def push_trust_bundle(
+        self, hub: Hub, device_id: str = "", *, untried: bool = False, connect_timeout: int = 0
+    ) -> Pushed:
+        """Sends the :attr:`trust_bundle` to one device of a hub, or by a job to all, before
+        another root is used: to those whose firmware takes it (``widget.take_trust_bundles()``).
+        Says who has it now, and who would be shut out.
+
+        A device tries the bundle out before it installs it, unless it is to do so ``untried``.
+        ``connect_timeout`` is how many seconds one that is away is waited for. Raises
+        ServiceRefusal (404001) for a device that the hub does not know.
+        """
+        pushed = trust_push.push(
+            hub, self.trust_bundle, device_id, untried=untried, connect_timeout=connect_timeout
+        )
+        self._record("pushed", f"the trust bundle went to {hub.name}: {pushed}")
+        return pushed
 
     def switch_root(self, to: ServiceRoot | str, *, cross_signed: bool = False) -> ServiceRoot:
         """From now on the chain leads to this root, which was announced; one that was in use
@@ -237,6 +269,20 @@ class ServerIdentity:
         if not self.root_file.exists() or self.root_file.read_text() != self.trust_bundle:
             write_whole(self.root_file, self.trust_bundle)
 
+    def _renew_leaf(self) -> None:
+        """Whoever is at work on the identity already makes a new leaf, too, and is not waited for:
+        this runs while a client connects."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._new_leaf()
+            self._record("rolled", "the endpoint's certificate grew old, and was renewed")
+        except Exception:  # whatever it is, who connects is served with what there is
+            self._renew_at = self._real_time.now() + _NEXT_TRY
+            _log.exception("the endpoint's certificate could not be renewed")
+        finally:
+            self._lock.release()
+
     def _new_leaf(self) -> None:
         root, key = self.root, ec.generate_private_key(ec.SECP256R1())
         signing = self._token.key(_ISSUING_KEY.format(chain.common_name(root.issuing)))
@@ -247,6 +293,8 @@ class ServerIdentity:
         cross = self._roots.cross_certificate
         self._chain = (leaf, root.issuing, *((cross,) if cross else ()))
         self._context = server_context(key, self._chain)
+        life = leaf.not_valid_after_utc - leaf.not_valid_before_utc
+        self._renew_at = leaf.not_valid_after_utc - life * _RENEWED_AT
 
     def _next_name(self) -> str:
         waiting = (root.name for root in self._roots if root.state == "announced")

@@ -213,9 +213,7 @@ def test_it_never_hammers_and_always_comes_to_an_end(
     world = World(policies=policies, weather=cycled(weather), can_ask=can_ask)
     world.live(START + LIFE + 6 * HOUR)
     failed = [
-        at
-        for at, _, outcome in world.attempts(Step.PROVISION, Step.CONNECT)
-        if outcome is not DONE
+        at for at, _, outcome in world.attempts(Step.PROVISION, Step.CONNECT) if outcome is not DONE
     ]
     connected = [at for at, s, o in world.done if (s, o) == (Step.CONNECT, DONE)]
     window = timedelta(seconds=policies.pause)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from tls_oracle import NAME, openssl_says
 from wire_clients import MqttClient, dial, dps_user, tls
 
 from labkit import Lab
-from labkit.errors import BadRequest, Conflict, NotFound, WorkspaceError
-from labkit.pki import chain
+from labkit.errors import BadRequest, Conflict, NotFound, TokenError, WorkspaceError
+from labkit.pki import chain, profiles
 from labkit.wire import server_identity
 
 NEW = "Lab Service Root CA G2"
@@ -117,6 +118,60 @@ def shown(lab: Lab) -> int:
         found = client.getpeercert()
         assert found
         return int(str(found["serialNumber"]), 16)
+
+
+# ---- the leaf grows old
+
+
+def roll_leaf_lasting(lab: Lab, monkeypatch: pytest.MonkeyPatch, minutes: int) -> int:
+    """A leaf that has so long to live, and has lived for five minutes: certificates are backdated.
+    Its serial number."""
+    with monkeypatch.context() as patched:
+        short = profiles.SERVER.lasting(timedelta(minutes=minutes))
+        patched.setattr(profiles, "SERVER", short)
+        return lab.server.roll_leaf().serial_number
+
+
+def test_a_leaf_with_less_than_a_third_of_its_life_left_is_renewed_for_who_comes_next(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = roll_leaf_lasting(lab, monkeypatch, minutes=2)
+    young = shown(lab)
+    assert young != old
+    assert shown(lab) == young == lab.server.chain[0].serial_number, "once"
+    (event,) = [e for e in lab.events.about(source="server") if "grew old" in e.text]
+    assert event.kind == "rolled"
+
+
+def test_a_leaf_with_more_than_a_third_left_stays(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = roll_leaf_lasting(lab, monkeypatch, minutes=10)
+    assert shown(lab) == old
+
+
+def test_where_the_renewal_fails_clients_are_served_with_what_there_is(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the next who comes does not try it again."""
+    old, tries = roll_leaf_lasting(lab, monkeypatch, minutes=2), []
+
+    def fails() -> None:
+        tries.append(1)
+        raise TokenError("the token is gone")
+
+    monkeypatch.setattr(lab.server, "_new_leaf", fails)
+    assert [shown(lab), shown(lab)] == [old, old]
+    assert len(tries) == 1
+
+
+def test_who_connects_does_not_wait_for_a_roll_that_is_under_way(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = roll_leaf_lasting(lab, monkeypatch, minutes=2)
+    with lab.server._lock:  # held by whoever rolls; the listener's thread is another
+        assert shown(lab) == old
+    assert shown(lab) != old
 
 
 # ---- connections that are open

@@ -1,9 +1,10 @@
 """Cloud-to-device messages: a queue a device, kept until the device has completed each.
 
-send ──> enqueued ──the device listens──> brought ──PUBACK──> completed
-           │   ^                             │
-           │   └── the connection ended ─────┘
-           └── expired, or brought ten times: nobody has it any more
+send ──> enqueued ──the device listens (MQTT)──> brought ──PUBACK────> completed
+           │   └────the device asks (HTTPS)────> locked ───complete──> completed
+           │                                        └──────reject────> nobody has it any more
+           ├── expired, or brought ten times ──> nobody has it any more
+           └── the connection ended, the lock was lost or given back ──> enqueued
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
 from labkit.cloud import codes
 from labkit.cloud.hub.live import CloudMessage, Outlet, Subject
+from labkit.cloud.hub.locks import LOCK_SECONDS, Locks
 from labkit.cloud.hub.running import Running
 from labkit.cloud.hub.tables import DeviceIdentity, QueuedMessage
 from labkit.cloud.refusals import Denial
@@ -37,7 +39,14 @@ ACKNOWLEDGEMENTS = ("none", "positive", "negative", "full")
 
 ROOM = "the device's queue has room"
 FORM = "the message is one that a hub takes"
+LOCKED = "the message is locked for the device"
 _SOURCE = "Azure documentation, IoT Hub: understand cloud-to-device messaging"
+_DONE = {"complete": "completed", "reject": "rejected"}
+
+
+Settlement = Literal["complete", "abandon", "reject"]
+"""What a device says of a message that it has fetched: it has it, it wants it later, or nobody is
+to bring it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,15 @@ class Message:
     properties: Mapping[str, str]
     system: Mapping[str, str]
     life: float = USUAL_LIFE
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A message that a device has fetched, locked for it. ``lock`` is the token to settle it
+    by."""
+
+    message: QueuedMessage
+    lock: str
 
 
 def as_body(body: Any) -> tuple[bytes, dict[str, str]]:
@@ -83,6 +101,7 @@ class Commands:
     ) -> None:
         self._database, self._running, self._now, self._tell = database, running, now, tell
         self._brought: dict[tuple[str, str], _Brought] = {}
+        self._locks = Locks(now)
 
     def send(self, hub: str, device_id: str, message: Message) -> QueuedMessage:
         """Keeps a message; brings it at once where the device is connected and listens."""
@@ -95,7 +114,7 @@ class Commands:
                     why = f"{hub} has no device {device_id!r}"
                     check = failed("the hub knows the device", device_id, why, "see .devices")
                     raise Denial(codes.NO_SUCH_DEVICE, check)
-                self._let_go(session, hub, device_id, now)
+                self._let_go(session, hub, device_id, now, self._under_way(hub, device_id))
                 if _count(session, hub, device_id) >= MOST_QUEUED:
                     raise _full(device_id)
                 row = _row(hub, device_id, now, message)
@@ -114,10 +133,39 @@ class Commands:
             brought = self._brought.get((hub, device_id))
             if brought is not None:
                 brought.numbers.discard(number)
-            with self._database.write() as session:
-                gone = session.execute(delete(QueuedMessage).where(*_of(hub, device_id, number)))
-        if gone.rowcount:  # type: ignore[attr-defined]
+            gone = self._delete(*_of(hub, device_id, number))
+        if gone:
             self._tell("completed", f"{device_id} completed a cloud-to-device message")
+
+    def fetch(self, hub: str, device_id: str) -> Fetched | None:
+        """The oldest message that the device is not being given already, locked for it; None where
+        there is none."""
+        with self._running.order:
+            under_way = self._under_way(hub, device_id)
+            with self._database.write() as session:
+                self._let_go(session, hub, device_id, self._now(), under_way)
+                waiting = _waiting(hub, device_id).where(QueuedMessage.number.not_in(under_way))
+                row = session.scalar(waiting.limit(1))
+                if row is None:
+                    return None
+                row.deliveries += 1
+            return Fetched(row, self._locks.take(hub, device_id, row.number, row.enqueued))
+
+    def settle(self, hub: str, device_id: str, lock: str, how: Settlement) -> None:
+        """What the device says of a message that it has fetched. Raises Denial (412002) where the
+        lock is lost: the message is in the queue again, or gone."""
+        with self._running.order:
+            held = self._locks.release(hub, device_id, lock)
+            if held is None:
+                raise _lock_lost(device_id)
+            if how == "abandon":
+                self._bring(hub, device_id)
+                return
+            mine = _of(hub, device_id, held.number)
+            gone = self._delete(*mine, QueuedMessage.enqueued == held.enqueued)
+        if gone:
+            kind = "completed" if how == "complete" else "dead-lettered"
+            self._tell(kind, f"{device_id} {_DONE[how]} a cloud-to-device message")
 
     def queued(self, hub: str, device_id: str) -> list[QueuedMessage]:
         """What the device has not completed, oldest first, without what has expired."""
@@ -129,9 +177,9 @@ class Commands:
         """Empties the queue; returns how many messages that took."""
         with self._running.order:
             before = len(self.queued(hub, device_id))
-            with self._database.write() as session:
-                session.execute(delete(QueuedMessage).where(*_of(hub, device_id)))
+            self._delete(*_of(hub, device_id))
             self._brought.pop((hub, device_id), None)
+            self._locks.forget(hub, device_id)
         return before
 
     def _bring(self, hub: str, device_id: str) -> None:
@@ -141,23 +189,31 @@ class Commands:
         brought = self._brought.get((hub, device_id))
         if brought is None or brought.outlet is not outlet:
             brought = self._brought[hub, device_id] = _Brought(outlet)
+        under_way = self._under_way(hub, device_id)
         with self._database.write() as session:
-            self._let_go(session, hub, device_id, self._now(), brought.numbers)
+            self._let_go(session, hub, device_id, self._now(), under_way)
             rows = list(session.scalars(_waiting(hub, device_id)))
-            rows = [row for row in rows if row.number not in brought.numbers]
+            rows = [row for row in rows if row.number not in under_way]
             for row in rows:
                 row.deliveries += 1
         for row in rows:
             brought.numbers.add(row.number)
             outlet.deliver(CloudMessage(row.number, row.body, row.properties, row.system))
 
+    def _under_way(self, hub: str, device_id: str) -> set[int]:
+        """What the device is being given: over the connection that it has, or by a lock."""
+        locked, brought = self._locks.numbers(hub, device_id), self._brought.get((hub, device_id))
+        if brought is None or self._running.connections.find(hub, device_id) is not brought.outlet:
+            return locked
+        return locked | brought.numbers
+
+    def _delete(self, *which: Any) -> int:
+        with self._database.write() as session:
+            gone = session.execute(delete(QueuedMessage).where(*which))
+        return int(gone.rowcount)  # type: ignore[attr-defined]
+
     def _let_go(
-        self,
-        session: Session,
-        hub: str,
-        device_id: str,
-        now: datetime,
-        under_way: frozenset[int] | set[int] = frozenset(),
+        self, session: Session, hub: str, device_id: str, now: datetime, under_way: set[int]
     ) -> None:
         """What has expired, and what was brought too often; not what the device is just given."""
         mine = [QueuedMessage.number.not_in(under_way), *_of(hub, device_id)]
@@ -188,6 +244,12 @@ def _full(device_id: str) -> Denial:
     why = f"{MOST_QUEUED} messages wait that the device has not completed"
     cures = ("let the device connect and receive them", "purge the queue", "let them expire sooner")
     return Denial(codes.QUEUE_FULL, failed(ROOM, device_id, why, *cures, source=_SOURCE))
+
+
+def _lock_lost(device_id: str) -> Denial:
+    why = "there is no lock of this token, any more or at all"
+    cures = (f"settle a message within {LOCK_SECONDS:g} s", "fetch it again: it is in the queue")
+    return Denial(codes.LOCK_LOST, failed(LOCKED, device_id, why, *cures, source=_SOURCE))
 
 
 def _row(hub: str, device_id: str, now: datetime, message: Message) -> QueuedMessage:

@@ -157,6 +157,8 @@ class Hubs:
 
 
 def _is_address(name: str) -> bool:
+    if name.lower() == "localhost":
+        return True
     try:
         ip_address(name.strip("[]"))
     except ValueError:

@@ -105,6 +105,18 @@ class Reaching(HubBase):
         """The device has a message that was brought to it."""
         self._shared.commands.complete(self.name, device_id, number)
 
+    def fetch(self, device_id: str) -> commands.Fetched | None:
+        """The oldest message to a device that comes and asks, locked for it for a minute by the
+        lab's clock; None where there is none."""
+        self.connections.heard(self.name, device_id, self._clock.now())
+        return self._shared.commands.fetch(self.name, device_id)
+
+    def settle(self, device_id: str, lock: str, how: commands.Settlement) -> None:
+        """What a device says of a message that it has fetched. Raises ServiceRefusal (412002)
+        where its lock is lost."""
+        with self._refusals.told("hub", device_id):
+            self._shared.commands.settle(self.name, device_id, lock, how)
+
     # ---- twins
 
     def twin(self, device_id: str) -> Twin:

@@ -113,21 +113,13 @@ class _Api:
         """Whoever may not do it learns nothing, not even whether the thing exists."""
 
         def guarded(request: Request, parts: dict[str, str]) -> Response:
-            self._admit(request, right)
+            admit(self._cloud, request, right)
             with self._cloud.refusals.told(_DPS, parts.get("id", "")):
                 self._dps.limits.count_operation()
                 check_is_json(request)
                 return handler(request, parts)
 
         self._router.add(method, path, answering(guarded))
-
-    def _admit(self, request: Request, right: str) -> None:
-        """Raises ServiceRefusal (401) unless the token's policy has the right."""
-        token, now = request.headers.get("authorization", ""), datetime.now(UTC)
-        resources = [f"{name}{request.path}" for name in _names(request.host)]
-        checks = self._cloud.policies(_DPS).authorize(token, resources, right, now)
-        if first_failure(checks):
-            raise self._cloud.refusals.refuse(_DPS, "", codes.UNAUTHORIZED, checks)
 
     # ---- entries
 
@@ -167,6 +159,15 @@ class _Api:
         count, start = count_of(request), _continuation(request)
         found, more = self._dps.registrations.query(parts["id"], count, start)
         return _page([azure_json.registration(row) for row in found], more, "DeviceRegistration")
+
+
+def admit(cloud: Cloud, request: Request, right: str) -> None:
+    """Raises ServiceRefusal (401) unless the token's policy, one of DPS, has the right."""
+    token, now = request.headers.get("authorization", ""), datetime.now(UTC)
+    resources = [f"{name}{request.path}" for name in _names(request.host)]
+    checks = cloud.policies(_DPS).authorize(token, resources, right, now)
+    if first_failure(checks):
+        raise cloud.refusals.refuse(_DPS, "", codes.UNAUTHORIZED, checks)
 
 
 def _names(host: str) -> Sequence[str]:

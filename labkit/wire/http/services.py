@@ -12,10 +12,12 @@ from labkit.wire.http import (
     hub_jobs,
     hub_service,
     refusals,
+    server_root,
 )
 from labkit.wire.http.hosts import Hosts
 from labkit.wire.http.hub_service import HubApi
 from labkit.wire.http.messages import Answerer, Router
+from labkit.wire.server_identity import ServerIdentity
 
 
 class Services:
@@ -23,7 +25,7 @@ class Services:
     DPS's port, ``at_hubs`` at that of each hub: all of them know all the services by their host
     names, for where there is one port for all, that decides."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, identity: ServerIdentity) -> None:
         names = {hub.name: hub.host_name for hub in cloud.hubs}
         self.dps, self.hubs = Router(), {name: Router() for name in names}
         for router in (self.dps, *self.hubs.values()):
@@ -31,6 +33,7 @@ class Services:
         dps_service.add_routes(self.dps, cloud)
         dps_device.add_routes(self.dps, cloud.dps)
         arm.add_routes(self.dps, cloud)
+        server_root.add_routes(self.dps, cloud, identity)
         for name, router in self.hubs.items():
             api = HubApi(router, cloud, name)
             hub_service.add_routes(api)
