@@ -32,9 +32,14 @@ _VERBS: Final = {
     "provisioned": "is provisioned as {}",
     "knows": "knows {}",
 }
+_HUB_CA_VERBS: Final = {
+    "uploaded": "is uploaded to the hub as {}",
+    "knows": "trusts devices below {}",
+}
 _BROKEN_VERBS: Final = {
     "names": "trusts another {} than this one",
     "assigns": "would assign to {}, which is not linked",
+    "provisioned": "is refused as {}",
 }
 _PLURAL: Final = {
     "device": "devices",
@@ -133,7 +138,8 @@ class _Teller:
             label = f"{len(fold.members)} {_PLURAL[self.board.nodes[edge.target].kind]}"
         if edge.broken and edge.kind in _BROKEN_VERBS:
             return _BROKEN_VERBS[edge.kind].format(label)
-        said = _VERBS[edge.kind].format(label)
+        verbs = _HUB_CA_VERBS if self.board.nodes[edge.target].kind == "hub-ca" else _VERBS
+        said = verbs[edge.kind].format(label)
         if edge.kind == "names" and edge.label:  # an entry for one device
             return {"not named": "does not name {}"}.get(edge.label, edge.label + " {}").format(
                 label
