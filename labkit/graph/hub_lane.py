@@ -157,7 +157,7 @@ class _Lane:
 def _told(identity: DeviceIdentity, messages: int) -> str:
     """By what the hub knows the device, and what was heard of it."""
     proof, said = _PROOFS[identity.authentication], f"{messages} message"
-    return f"{proof} · {said}{'' if messages == 1 else 's'}" if messages else proof
+    return f"{proof}, {said}{'' if messages == 1 else 's'}" if messages else proof
 
 
 def _state(identity: DeviceIdentity, is_here: bool) -> StateKey:

@@ -38,7 +38,7 @@ def test_the_credential_is_seen_to_change_and_with_it_the_fault(notebook: Notebo
         expect(player).to_have_attribute("data-step", str(step))
         if step == 2:
             expect(identity).to_have_attribute("data-state", "connected")
-            expect(identity).to_contain_text("thumbprint · 1 message")
+            expect(identity).to_contain_text("thumbprint, 1 message")
         if step == 8:
             expect(identity).to_have_attribute("data-state", "enabled")
             expect(why).to_contain_text("Why IoT Hub refused smart-x-widget-001")

@@ -93,7 +93,7 @@ def test_the_job_is_completed_though_one_was_away(play: Performance) -> None:
 def test_the_picture_says_who_is_connected_and_by_what_it_is_known(play: Performance) -> None:
     states = [identity(play.frames[step], FIRST)["state"] for step in (READY, SENT, RENEWED)]
     assert states == ["enabled", "connected", "enabled"]
-    assert identity(play.frames[CURED], FIRST)["detail"] == "thumbprint · 3 messages"
+    assert identity(play.frames[CURED], FIRST)["detail"] == "thumbprint, 3 messages"
     assert identity(play.frames[BY_CA], THIRD)["detail"] == "CA chain"
     assert HUB_CA not in play.frames[CURED].graph
     assert play.frames[BY_CA].graph.nodes[HUB_CA]["state"] == "verified"
