@@ -131,6 +131,8 @@ class _Teller:
         return "".join(f"; {deed}" for deed in dict.fromkeys(deeds) if deed)
 
     def _deed(self, edge: Edge) -> str:
+        if self.board.nodes[edge.target].kind == "hub-ca":
+            return _HUB_CA_VERBS[edge.kind].format(self.board.nodes[edge.target].label)
         unit = self.family.unit_of(edge.target)
         label = self.board.nodes[edge.target].label
         fold = self.family.folds.get(unit)
@@ -138,8 +140,7 @@ class _Teller:
             label = f"{len(fold.members)} {_PLURAL[self.board.nodes[edge.target].kind]}"
         if edge.broken and edge.kind in _BROKEN_VERBS:
             return _BROKEN_VERBS[edge.kind].format(label)
-        verbs = _HUB_CA_VERBS if self.board.nodes[edge.target].kind == "hub-ca" else _VERBS
-        said = verbs[edge.kind].format(label)
+        said = _VERBS[edge.kind].format(label)
         if edge.kind == "names" and edge.label:  # an entry for one device
             return {"not named": "does not name {}"}.get(edge.label, edge.label + " {}").format(
                 label
