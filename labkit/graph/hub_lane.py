@@ -1,21 +1,32 @@
-"""The hubs of a lab on the board: which are linked, who assigns to which, whom they know."""
+"""The hubs of a lab on the board: which are linked, who assigns to which, whom they know and trust.
+
+group ──assigns──> hub ──knows──> CA certificate <──uploaded── CA of the supply chain
+                    └────knows──> identity <──provisioned── device
+"""
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from labkit import ids
 from labkit.cloud.dps import allocation
 from labkit.cloud.dps.entries import STATIC, EnrollmentGroup
+from labkit.cloud.hub.credentials import AUTHORITY, SAS, SELF_SIGNED
+from labkit.graph import hub_door
 from labkit.graph.kinds import add_edge, add_node
 
 if TYPE_CHECKING:
     from networkx import DiGraph
 
     from labkit.cloud.hub import Hub
+    from labkit.cloud.hub.tables import DeviceIdentity
+    from labkit.graph.states import StateKey
     from labkit.lab import Lab
     from labkit.trace import Check
+
+_PROOFS: Final = {AUTHORITY: "CA chain", SAS: "symmetric key", SELF_SIGNED: "thumbprint"}
+"""By what a hub knows a device, as short as a card has room for."""
 
 
 def draw_hubs(
@@ -49,6 +60,8 @@ class _Lane:
         self._linked = {hub.host_name: hub.weight for hub in lab.dps.linked_hubs}
         self._records = {(r.assigned_hub, r.device_id): r for r in lab.dps.registrations}
         self._goes_by = {device.name: ids.key(device.registration_id) for device in lab.devices}
+        lab.listener.settle()  # who has just left is not connected any more
+        self._away = hub_door.turned_away(lab)
 
     def draw(self) -> None:
         for hub in self._hubs:
@@ -61,7 +74,10 @@ class _Lane:
                 state="enabled" if hub.host_name in self._linked else "not linked",
             )
             self._assigns(hub)
+            self._trusts(hub)
             self._knows(hub)
+        if self._away is not None:
+            hub_door.draw(self._graph, self._lab, self._away)
 
     def _detail(self, hub: Hub) -> str:
         """Its host name; where there are several hubs, what tells them apart for DPS."""
@@ -96,34 +112,54 @@ class _Lane:
         failure = self._failure
         return failure is not None and failure.name in reasons and failure.about == group.id
 
+    def _trusts(self, hub: Hub) -> None:
+        """The CAs that were uploaded to the hub: DPS has a list of its own."""
+        for entry in hub.certificates:
+            name, verified = f"hub ca {hub.name}/{entry.name}", entry.is_verified
+            add_node(
+                self._graph,
+                name,
+                kind="hub-ca",
+                label=entry.name,
+                detail="possession proven" if verified else "waits for proof of possession",
+                state="verified" if verified else "unverified",
+            )
+            add_edge(self._graph, f"hub {hub.name}", name, kind="knows", label="trusts")
+            for known, certificate in hub_door.ca_nodes(self._lab):
+                if certificate == entry.certificate:
+                    add_edge(self._graph, known, name, kind="uploaded")
+
     def _knows(self, hub: Hub) -> None:
         counts = hub.messages_by_device()
+        here = {presence.device_id for presence in hub.connected()}
         for identity in hub.devices:
-            known = f"identity {hub.name}/{identity.device_id}"
-            name = self._registered.get((hub.host_name, identity.device_id)) or identity.device_id
-            device, left = f"device {name}", self._is_left(hub, identity.device_id, name)
-            heard = _heard(counts.get(identity.device_id, 0))
+            known, device_id = f"identity {hub.name}/{identity.device_id}", identity.device_id
+            name = self._registered.get((hub.host_name, device_id)) or device_id
+            left = self._is_left(hub, device_id, name)
             add_node(
                 self._graph,
                 known,
                 kind="identity",
-                label=identity.device_id,
-                detail="left behind" if left else heard,
-                state="enabled" if identity.enabled else "disabled",
+                label=device_id,
+                detail="left behind" if left else _told(identity, counts.get(device_id, 0)),
+                state=_state(identity, device_id in here),
             )
             add_edge(self._graph, f"hub {hub.name}", known, kind="knows")
-            if device in self._graph:
-                self._join(hub, device, name, known, left)
+            if f"device {name}" in self._graph:
+                self._arrives(hub, name, known, left)
 
-    def _join(self, hub: Hub, device: str, name: str, known: str, left: bool) -> None:
-        """The way of a device to its identity; broken to one that it does not come as any more."""
+    def _arrives(self, hub: Hub, name: str, known: str, left: bool) -> None:
+        """The way from the device to its identity: broken to one that it does not come as any
+        more, and where the hub has turned it away."""
+        device = f"device {name}"
         if left:
             words = {"kind": "provisioned", "broken": True, "label": "left behind"}
             self._graph.add_edge(device, known, **words)
             return
         self._graph.nodes[device]["hub"] = f"hub {hub.name}"
-        if name in self._arrived:
-            add_edge(self._graph, device, known, kind="provisioned")
+        refused = self._away is not None and self._away.identity == known
+        if refused or name in self._arrived:
+            add_edge(self._graph, device, known, kind="provisioned", broken=refused)
 
     def _is_left(self, hub: Hub, device_id: str, name: str) -> bool:
         """Whether the device goes by another registration ID now than this identity's record."""
@@ -131,6 +167,13 @@ class _Lane:
         return record is not None and now not in (None, ids.key(record.registration_id))
 
 
-def _heard(messages: int) -> str:
-    said = f"{messages} message{'' if messages == 1 else 's'}"
-    return f"device identity · {said}" if messages else "device identity"
+def _told(identity: DeviceIdentity, messages: int) -> str:
+    """By what the hub knows the device, and what was heard of it."""
+    proof, said = _PROOFS[identity.authentication], f"{messages} message"
+    return f"{proof}, {said}{'' if messages == 1 else 's'}" if messages else proof
+
+
+def _state(identity: DeviceIdentity, is_here: bool) -> StateKey:
+    if not identity.enabled:
+        return "disabled"
+    return "connected" if is_here else "enabled"

@@ -11,6 +11,10 @@ ARROW: Final = "M2.5 8H13M9 4l4 4-4 4"
 CROSS: Final = "M4.5 4.5l7 7M11.5 4.5l-7 7"
 
 _CERTIFICATE: Final = "M13.5 9V2.5h-11v8H8M5 5.2h6M5 7.8h3M11.4 9.2a1.9 1.9 0 1 0 .01 0z"
+_UPLOADED: Final = (
+    "M4.3 12.5A3 3 0 0 1 4 6.6a4 4 0 0 1 7.8-.4 3.2 3.2 0 0 1 .4 6.3"
+    "M8 14V8.4M5.9 10.4 8 8.3l2.1 2.1"
+)
 
 KINDS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -20,8 +24,8 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
         "intermediate-ca": _CERTIFICATE + "M10.4 12.8v2.4l1-.7 1 .7v-2.4",
         "device": "M4 4h8v8H4zM6.2 1.8V4M9.8 1.8V4M6.2 12v2.2M9.8 12v2.2"
         "M1.8 6.2H4M1.8 9.8H4M12 6.2h2.2M12 9.8h2.2",
-        "ca-entry": "M4.3 12.5A3 3 0 0 1 4 6.6a4 4 0 0 1 7.8-.4 3.2 3.2 0 0 1 .4 6.3"
-        "M8 14V8.4M5.9 10.4 8 8.3l2.1 2.1",
+        "ca-entry": _UPLOADED,
+        "hub-ca": _UPLOADED,
         "enrollment": "M2.5 3h11v10h-11zM5 6.2h6M5 9.4h3",
         "enrollment-group": "M6 4h8M6 8h8M6 12h8M2.4 4h.8M2.4 8h.8M2.4 12h.8",
         "hub": "M8 5.8a2.2 2.2 0 1 0 .01 0zM8 5.6V2M6.1 9.2 3 11.8M9.9 9.2l3.1 2.6",

@@ -45,7 +45,7 @@ class Presented:
     """
 
     def __init__(self, board: Board, family: Family) -> None:
-        self._held = {edge.source for edge in board.linked("uploaded")}
+        self._held = {e.source for e in board.linked("uploaded") if _is_in_dps(board, e.target)}
         self._held |= {
             e.target for e in board.linked("names") if _is_group(board, e.source) and not e.broken
         }
@@ -86,6 +86,11 @@ class Presented:
         if node.presented is not False or node.id in self._held:
             return False
         return node.state == "not sent" or (node.kind != "root-ca" and node.id in self._broken)
+
+
+def _is_in_dps(board: Board, node: str) -> bool:
+    """A hub has a list of its own."""
+    return board.nodes[node].zone == "dps"
 
 
 def _is_group(board: Board, node: str) -> bool:

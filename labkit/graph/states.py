@@ -19,6 +19,7 @@ StateKey = Literal[
     "verified",
     "unverified",
     "enabled",
+    "connected",
     "locked",
     "not sent",
     "expired",
@@ -85,6 +86,7 @@ _BIN = "M3 4.5h10M6 4.5v-2h4v2M4.4 4.5l.8 9h5.6l.8-9"
 _QUESTION = "M5.4 5.6a2.6 2.6 0 1 1 3.7 2.4c-.8.4-1.1.9-1.1 1.8M8 12.8v.3"
 _LOCK = "M3.5 7h9v7h-9zM5.5 7V4.6a2.5 2.5 0 0 1 5 0V7M8 9.6v1.8"
 _PLUG = "M6 1.8v3.4M10 1.8v3.4M4 5.2h8v2.2a4 4 0 0 1-8 0zM8 11.4v3"
+_WAVES = "M8 12.4v.4M5.4 9.8a3.7 3.7 0 0 1 5.2 0M2.8 7a7.4 7.4 0 0 1 10.4 0"
 _HORN = "M2 6.4v3.2h2.2L10 13V3L4.2 6.4zM12.4 5.8a3 3 0 0 1 0 4.4"
 _ARCHIVE = "M2 3h12v3.2H2zM3 6.2V13h10V6.2M6.2 8.6h3.6"
 _POWER = "M8 1.8v5.4M5 3.6a5.4 5.4 0 1 0 6 0"
@@ -107,6 +109,7 @@ STATES: Final[Mapping[str, State]] = _states(
     ),
     State("unverified", "possession not proven yet", ORANGE, _SHIELD + "M8 4.8v3.8M8 11v.3", "8 4"),
     State("enabled", "switched on", BLUE, _POWER, "16 2"),
+    State("connected", "talks with its hub now", GREEN, _WAVES, "36 2"),
     State("locked", "opens with its owner's PIN", SKY, _LOCK, "20 4 4 4"),
     State("not sent", "needed, but the device left it out", VERMILLION, _BROKEN_LINK, "3 4"),
     State("expired", "its last day is over", PURPLE, _CIRCLE + "M8 4.6V8l2.6 1.8", "10 3 2 3"),

@@ -152,9 +152,9 @@ class _Drawer:
         if mark is None or mark.word == node.state:
             return ""
         wide = _tag_width(mark)
-        if taken + wide + 8 <= w:
+        if taken + wide + 8 < w:
             return _tag(mark, w - wide - 8, 43)
-        beside = taken + 30 <= w  # else it would lie on the state's last letters
+        beside = taken + 30 < w  # else it would lie on the state's last letters
         return _tag_sign(mark, w - 30, 43 if beside else 59)
 
     def row(self, node: Node, w: int) -> str:

@@ -32,9 +32,14 @@ _VERBS: Final = {
     "provisioned": "is provisioned as {}",
     "knows": "knows {}",
 }
+_HUB_CA_VERBS: Final = {
+    "uploaded": "is uploaded to the hub as {}",
+    "knows": "trusts devices below {}",
+}
 _BROKEN_VERBS: Final = {
     "names": "trusts another {} than this one",
     "assigns": "would assign to {}, which is not linked",
+    "provisioned": "is refused as {}",
 }
 _ENTRY_VERBS: Final = {  # of an entry for one device, by the link's label
     "names": "names {}",
@@ -132,6 +137,8 @@ class _Teller:
         return "".join(f"; {deed}" for deed in dict.fromkeys(deeds) if deed)
 
     def _deed(self, edge: Edge) -> str:
+        if self.board.nodes[edge.target].kind == "hub-ca":
+            return _HUB_CA_VERBS[edge.kind].format(self.board.nodes[edge.target].label)
         unit = self.family.unit_of(edge.target)
         label = self.board.nodes[edge.target].label
         fold = self.family.folds.get(unit)

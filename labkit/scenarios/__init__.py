@@ -20,6 +20,7 @@ from labkit.scenarios import (
     possession,
     server_root,
     supply_chain,
+    talking_to_the_hub,
 )
 from labkit.ui.check import Case, Report
 from labkit.ui.scenario import Scenario
@@ -48,6 +49,7 @@ _EXERCISES = {
         individual_enrollment.STORY, individual_enrollment.two_certificates
     ),
     "workshop": _Exercise(enrollment_groups.STORY, enrollment_groups.workshop),
+    "by-its-ca": _Exercise(talking_to_the_hub.STORY, talking_to_the_hub.by_its_ca),
     "next-root": _Exercise(server_root.STORY, server_root.next_root),
 }
 
@@ -64,6 +66,7 @@ _STORIES = {
         first_connection.STORY,
         individual_enrollment.STORY,
         enrollment_groups.STORY,
+        talking_to_the_hub.STORY,
         server_root.STORY,
     )
 }

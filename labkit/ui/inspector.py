@@ -17,6 +17,7 @@ from labkit.pki import chain
 from labkit.ui.inspection import Inspection, certificate_facts
 
 if TYPE_CHECKING:
+    from labkit.cloud.certificates import CaCertificates
     from labkit.cloud.hub import Hub
     from labkit.cloud.hub.tables import DeviceIdentity
     from labkit.cloud.presentations import Presentation
@@ -58,10 +59,11 @@ class _Inspector:
             yield again.node, self._reissued(again)
         for device in self._lab.devices:
             yield f"device {device.name}", self._device(device)
-        yield from self._entries()
+        yield from _uploaded(self._lab.dps.certificates, "entry ", KIND_WORDS["ca-entry"])
         yield from self._groups()
         for hub in self._lab.cloud.hubs:
             yield f"hub {hub.name}", self._hub(hub)
+            yield from _uploaded(hub.certificates, f"hub ca {hub.name}/", KIND_WORDS["hub-ca"])
             yield from self._identities(hub)
 
     def _services(self) -> list[str]:
@@ -112,13 +114,6 @@ class _Inspector:
                 outcome = "accepted" if visit.accepted else "refused"
                 yield "presented", f"to {where} by {visit.device}, which was {outcome}"
 
-    def _entries(self) -> Iterator[tuple[str, Inspection]]:
-        for entry in self._lab.dps.certificates:
-            proof = "proven" if entry.is_verified else "not proven yet"
-            facts = (("possession", proof), *certificate_facts(entry.certificate))
-            title, kind = entry.name, "CA certificate in DPS"
-            yield f"entry {entry.name}", Inspection(title, kind, facts, entry.certificate)
-
     def _groups(self) -> Iterator[tuple[str, Inspection]]:
         registrations = self._records.values()
         for group in self._lab.dps.enrollment_groups:
@@ -146,15 +141,18 @@ class _Inspector:
             ("host name", hub.host_name),
             ("linked to DPS", _linked(hub, self._lab)),
             ("device identities", str(len(hub.devices))),
+            ("connected now", ", ".join(_here(hub)[:_MOST_NAMED]) or "nobody"),
             ("messages kept", str(hub.message_count())),
         )
         return Inspection(hub.name, "IoT hub", facts)
 
     def _identities(self, hub: Hub) -> Iterator[tuple[str, Inspection]]:
+        here = set(_here(hub))
         for identity in hub.devices:
             facts = (
                 ("device ID", identity.device_id),
                 ("state", _state(identity)),
+                ("connected", "yes" if identity.device_id in here else "no"),
                 *_credentials(identity),
             )
             name = f"identity {hub.name}/{identity.device_id}"
@@ -164,6 +162,20 @@ class _Inspector:
 def _outcomes(visits: Sequence[Presentation]) -> str:
     refused = sum(not visit.accepted for visit in visits)
     return f"{len(visits) - refused} accepted, {refused} refused"
+
+
+def _uploaded(
+    certificates: CaCertificates, place: str, kind: str
+) -> Iterator[tuple[str, Inspection]]:
+    """The CA certificates of DPS, or of a hub; ``place`` begins their IDs in the picture."""
+    for entry in certificates:
+        proof = "proven" if entry.is_verified else "not proven yet"
+        facts = (("possession", proof), *certificate_facts(entry.certificate))
+        yield f"{place}{entry.name}", Inspection(entry.name, kind, facts, entry.certificate)
+
+
+def _here(hub: Hub) -> list[str]:
+    return [presence.device_id for presence in hub.connected()]
 
 
 def _state(identity: DeviceIdentity) -> str:

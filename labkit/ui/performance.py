@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Notify = Callable[[], None]
 
-_CURED = "✓ The device asked again and **is provisioned**."
+_CURED = "✓ The device asked again and **{}**."
 _REFUSED = "✗ The device asked again and was **refused again**: see why below."
 
 
@@ -178,7 +178,9 @@ class Performance:
             raise LabError("There is nothing to cure here", found=f"{len(offered)} remedies")
         remedy = offered[place]
         taken = self._take(Step(remedy.label, remedy.story, _done(remedy)), self.step)
-        came_of_it = _REFUSED if taken.explanation or taken.failure else _CURED
+        came_of_it = (
+            _REFUSED if taken.explanation or taken.failure else _CURED.format(remedy.outcome)
+        )
         self._frames.append(replace(taken, narration=f"{remedy.story} {came_of_it}"))
         self._position += 1
         self.changed()

@@ -10,6 +10,7 @@ from cryptography import x509
 from labkit.cloud import handshakes
 from labkit.cloud.dps import attestation
 from labkit.cloud.dps.entries import CLIENT, X509Attestation
+from labkit.cloud.hub import authentication
 from labkit.device import Device
 from labkit.errors import NotFound
 from labkit.explanation import Explanation
@@ -21,12 +22,14 @@ from labkit.supplychain import CertificateAuthority
 @dataclass(frozen=True, slots=True)
 class Remedy:
     """``label`` is what the button says, ``story`` what it did and why that helps, ``cure`` which
-    of the explanation's cures it carries out, counted from 0, and ``apply`` does it."""
+    of the explanation's cures it carries out, counted from 0, and ``apply`` does it; ``outcome``
+    is what the device is then."""
 
     label: str
     story: str
     cure: int
     apply: Callable[[], object]
+    outcome: str = "is provisioned"
 
 
 def remedies(lab: Lab, explanation: Explanation) -> list[Remedy]:
@@ -38,6 +41,9 @@ def _remedies(lab: Lab, explanation: Explanation) -> Iterator[Remedy]:
     failure = explanation.failure
     device = _device(lab, explanation.refusal.device)
     if failure is None or device is None:
+        return
+    if explanation.refusal.service == "hub":
+        yield from _at_the_hub(lab, failure.name, device)
         return
     if failure.name == verdict.ISSUER and lab.dps.certificates.verified():
         if device.chain != _whole_chain(lab, device):
@@ -64,6 +70,37 @@ def _remedies(lab: Lab, explanation: Explanation) -> Iterator[Remedy]:
         label = f"Enable {failure.about} and try again"
         story = "The enrollment admits again."
         yield Remedy(label, story, 0, lambda: _enable(lab, failure.about, device))
+
+
+def _at_the_hub(lab: Lab, failure: str, device: Device) -> Iterator[Remedy]:
+    if failure == authentication.THUMBPRINT:
+        label = "Provision again and connect"
+        story = "DPS gives the hub the thumbprint of the certificate that the device has now."
+        yield Remedy(label, story, 0, lambda: _provision_and_connect(device), "is connected")
+        label = "Put the new thumbprint into the identity and connect"
+        story = "The hub knows the device by the certificate that it has now. DPS was not asked."
+        yield Remedy(label, story, 1, lambda: _name_in_hub(lab, device), "is connected")
+    if failure == verdict.ISSUER and device.chain != _whole_chain(lab, device):
+        label = "Install the factory's chain and connect"
+        story = "The device sends its issuers, too: the hub can follow them to a CA that it trusts."
+        yield Remedy(label, story, 0, lambda: _send_all_to_hub(lab, device), "is connected")
+
+
+def _provision_and_connect(device: Device) -> None:
+    device.provision()
+    device.connect()
+
+
+def _name_in_hub(lab: Lab, device: Device) -> None:
+    if (assigned := device.assignment) is not None:
+        devices = lab.hub(assigned.hub).devices
+        devices.update(assigned.device_id, certificate=device.certificate)
+    device.connect()
+
+
+def _send_all_to_hub(lab: Lab, device: Device) -> None:
+    device.install_chain(_whole_chain(lab, device))
+    device.connect()
 
 
 def _device(lab: Lab, name: str) -> Device | None:

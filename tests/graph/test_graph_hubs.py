@@ -140,7 +140,7 @@ def test_a_disabled_group_is_marked_and_the_hub_still_hears_the_device(lab: Lab)
     assert "is disabled" in graph.graph["caption"]
     assert lab.explain().cures[0].startswith("enable it")
     identity = graph.nodes[f"identity {hub}/widget-1"]
-    assert (identity["state"], "1 message" in identity["detail"]) == ("enabled", True)
+    assert (identity["state"], "1 message" in identity["detail"]) == ("connected", True)
 
 
 def reissue(lab: Lab) -> None:

@@ -92,6 +92,17 @@ allowed = ("contoso-asia.azure-devices.net", "contoso-europe.azure-devices.net")
 groups.create("workshop-w", signing=workshop.certificate, hubs=allowed)
 register(repaired)""",
     },
+    "10-talking-to-the-hub": {
+        "exercise-by-its-ca": """\
+uploaded = hub.certificates.upload("company-w", partner.certificate)
+hub.certificates.verify(uploaded, partner.prove_possession(uploaded.verification_code))
+sensors = [first, second]
+for sensor in sensors:
+    hub.devices.update(sensor.name, ca=True)
+    sensor.install_chain(renewed(sensor, partner))
+    sensor.disconnect()
+    sensor.connect().send({"humidity": 40})""",
+    },
     "11-server-root-migration": {
         "exercise-next-root": """\
 third = lab.server.new_root("Lab Service Root CA G3")

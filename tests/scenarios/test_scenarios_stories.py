@@ -18,6 +18,7 @@ from labkit.scenarios import (
     possession,
     server_root,
     supply_chain,
+    talking_to_the_hub,
 )
 from labkit.ui.performance import Frame, Performance
 from labkit.ui.scenario import Scenario
@@ -41,6 +42,7 @@ REFUSED = {
         10: "401",
     },
     "enrollment-groups": {9: "401", 11: "401"},
+    "talking-to-the-hub": {4: "404103", 8: "not authorised", 12: "not authorised"},
     "server-root": {7: "did not trust the server", 8: "401"},
 }
 """The steps that fail, and why; every other succeeds."""
@@ -53,6 +55,7 @@ STORIES = [
     first_connection.STORY,
     individual_enrollment.STORY,
     enrollment_groups.STORY,
+    talking_to_the_hub.STORY,
     server_root.STORY,
 ]
 
