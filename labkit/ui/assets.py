@@ -26,6 +26,7 @@ _PARTS = {
         "upload",
         "entryform",
         "pages",
+        "notices",
         "calls",
     ),
 }
