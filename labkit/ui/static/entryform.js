@@ -37,9 +37,10 @@ export class EntryForm {
     this.el.replaceChildren(
       entry.new ? this.identity() : "",
       this.section("Attestation", this.kind(), this.slots),
-      this.section("Assignment of devices to hubs", this.allocation(), this.hubs(), this.webhook),
-      this.section("When a device comes again", this.reprovision()),
-      this.section("State", this.state()),
+      make("div", { class: "lk-columns" },
+        this.section("Assignment to a hub", this.allocation(), this.webhook, this.hubs()),
+        make("div", {}, this.section("When a device comes again", this.reprovision()),
+          this.section("State", this.state()))),
       entry.facts.length ? this.section("About this entry", facts(entry.facts)) : "");
     this.showSlots();
     this.showWebhook();
@@ -111,7 +112,7 @@ export class EntryForm {
       return make("div", { class: "lk-slot" }, make("h5", {}, label), upload.el);
     }
     const hint = make("p", { class: "lk-hint lk-soft" }, "Without a new certificate it is removed when you save.");
-    const opened = make("div", { hidden: true }, hint, upload.el);
+    const opened = make("div", { class: "lk-choose", hidden: true }, hint, upload.el);
     const box = make("input", { type: "checkbox", "data-focus": `remove ${slot}`, change: () => {
       opened.hidden = !box.checked;
       if (!box.checked && this.entry.attached[slot]) this.hands.detach(slot);

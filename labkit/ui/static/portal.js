@@ -94,7 +94,7 @@ class Portal {
     this.back.hidden = !open;
     this.back.textContent = `← ${isEntries ? tabName(place.kind) : TITLES[place.kind]}`;
     this.add.hidden = open || !NEW[place.kind];
-    this.add.textContent = `＋ ${NEW[place.kind]}`;
+    this.add.textContent = `+ ${NEW[place.kind]}`;
     this.tabs.el.hidden = open || !isEntries;
     this.tabs.choose(ENTRIES.indexOf(place.kind));
     this.list.hidden = open;

@@ -19,7 +19,7 @@ export class Upload {
       "aria-label": `${label}: PEM text`, placeholder: "-----BEGIN CERTIFICATE-----" });
     const use = make("button", { type: "button", click: () => this.pasted() }, "Use this text");
     this.choose = make("div", { class: "lk-choose" },
-      make("div", { class: "lk-field" }, make("label", { for: id }, `${label}: .pem or .cer file`), this.input),
+      make("div", { class: "lk-field" }, make("label", { for: id }, make("span", { class: "lk-hidden" }, `${label}: `), "a .pem or .cer file"), this.input),
       make("details", {}, make("summary", {}, "or paste its text"), this.text, use));
     this.taken = make("div", { class: "lk-taken" });
     this.takeBack = make("button", { type: "button", class: "lk-quiet", "data-focus": `detach ${slot}`,
