@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
+
+if TYPE_CHECKING:
+    from conftest import JupyterLab, Notebook
 
 AXE = """async root => {
     const found = await axe.run(document.querySelector(root),
@@ -21,12 +26,41 @@ AXE = """async root => {
 IN_THE_KERNEL = """code => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel
     .requestExecute({ code }).done.then(() => null)"""
 SET_THEME = """theme => window.jupyterapp.commands.execute("apputils:change-theme", { theme })"""
+HIDE_SIDEBAR = """() => window.jupyterapp.shell.collapseLeft()"""
 DARK, LIGHT = "JupyterLab Dark", "JupyterLab Light"
 
 
 def tools(request: pytest.FixtureRequest) -> Any:
     """The conftest of this folder: by its name alone, it could be that of the folder above."""
     return request.config.pluginmanager.get_plugin(str(Path(__file__).with_name("conftest.py")))
+
+
+@contextmanager
+def alone(
+    source: str,
+    directory: Path,
+    browser: Browser,
+    jupyterlab: JupyterLab,
+    request: pytest.FixtureRequest,
+) -> Iterator[Notebook]:
+    """A notebook of one cell, run, open for as long as this lasts."""
+    page = browser.new_page(viewport={"width": 1440, "height": 1200}, reduced_motion="reduce")
+    page.set_default_timeout(10_000)
+    notebook = tools(request).Notebook(page, jupyterlab)
+    notebook.open(written(directory, nbformat.v4.new_code_cell(source.strip())))
+    notebook.run_all()
+    page.evaluate(HIDE_SIDEBAR)
+    yield notebook
+    page.close()
+    jupyterlab.forget()
+
+
+def check_calm(notebook: Notebook, name: str) -> None:
+    """Saves the last view of a test; the page must not have done what it should not."""
+    notebook.screenshot(name)
+    troubles = list(notebook.troubles)
+    notebook.troubles.clear()
+    assert not troubles, "\n".join(troubles)
 
 
 def written(directory: Path, cell: Any) -> Path:

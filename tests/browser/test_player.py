@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 import pytest
 from playwright.sync_api import Browser, Locator, expect
-from screens import AXE, DARK, IN_THE_KERNEL, LIGHT, shots, themed, tools, written
+from screens import (
+    AXE,
+    DARK,
+    HIDE_SIDEBAR,
+    IN_THE_KERNEL,
+    LIGHT,
+    alone,
+    check_calm,
+    shots,
+    themed,
+    tools,
+    written,
+)
 
 if TYPE_CHECKING:
     from conftest import JupyterLab, Notebook
@@ -83,7 +95,6 @@ WATCH_LONG_TASKS = """() => {
         .forEach(({ duration }) => window.longTasks.push(duration))).observe({ type: "longtask" });
 }"""
 SHOW_SIDEBAR = """() => window.jupyterapp.shell.expandLeft()"""
-HIDE_SIDEBAR = """() => window.jupyterapp.shell.collapseLeft()"""
 
 
 class OnScreen:
@@ -149,27 +160,17 @@ def opened(
     request: pytest.FixtureRequest,
 ) -> Iterator[OnScreen]:
     """A notebook with nothing but the player in it, open for the whole module."""
-    page = browser.new_page(viewport={"width": 1440, "height": 1200}, reduced_motion="reduce")
-    page.set_default_timeout(10_000)
-    notebook = tools(request).Notebook(page, jupyterlab)
-    cell = nbformat.v4.new_code_cell(STORY.strip())
-    notebook.open(written(tmp_path_factory.mktemp("player"), cell))
-    notebook.run_all()
-    page.evaluate(HIDE_SIDEBAR)
-    shown = OnScreen(notebook)
-    shown.root.wait_for()
-    yield shown
-    page.close()
-    jupyterlab.forget()
+    directory = tmp_path_factory.mktemp("player")
+    with alone(STORY, directory, browser, jupyterlab, request) as notebook:
+        shown = OnScreen(notebook)
+        shown.root.wait_for()
+        yield shown
 
 
 @pytest.fixture
 def player(opened: OnScreen, request: pytest.FixtureRequest) -> Iterator[OnScreen]:
     yield opened
-    opened.notebook.screenshot(request.node.name)
-    troubles = list(opened.notebook.troubles)
-    opened.notebook.troubles.clear()
-    assert not troubles, "\n".join(troubles)
+    check_calm(opened.notebook, request.node.name)
 
 
 def test_next_takes_a_step_and_waits_for_a_prediction(player: OnScreen) -> None:

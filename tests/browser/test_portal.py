@@ -15,7 +15,18 @@ import nbformat
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from playwright.sync_api import Browser, Locator, Page, expect
-from screens import AXE, DARK, IN_THE_KERNEL, LIGHT, shots, themed, tools, written
+from screens import (
+    AXE,
+    DARK,
+    IN_THE_KERNEL,
+    LIGHT,
+    alone,
+    check_calm,
+    shots,
+    themed,
+    tools,
+    written,
+)
 
 from labkit.pki import chain
 
@@ -111,27 +122,17 @@ def opened(
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> Iterator[OnScreen]:
-    page = browser.new_page(viewport={"width": 1440, "height": 1200}, reduced_motion="reduce")
-    page.set_default_timeout(10_000)
-    notebook = tools(request).Notebook(page, jupyterlab)
-    cell = nbformat.v4.new_code_cell(SETUP.strip())
-    notebook.open(written(tmp_path_factory.mktemp("portal"), cell))
-    notebook.run_all()
-    page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
-    shown = OnScreen(notebook)
-    shown.root.wait_for()
-    yield shown
-    page.close()
-    jupyterlab.forget()
+    directory = tmp_path_factory.mktemp("portal")
+    with alone(SETUP, directory, browser, jupyterlab, request) as notebook:
+        shown = OnScreen(notebook)
+        shown.root.wait_for()
+        yield shown
 
 
 @pytest.fixture
 def portal(opened: OnScreen, request: pytest.FixtureRequest) -> Iterator[OnScreen]:
     yield opened
-    opened.notebook.screenshot(request.node.name)
-    troubles = list(opened.notebook.troubles)
-    opened.notebook.troubles.clear()
-    assert not troubles, "\n".join(troubles)
+    check_calm(opened.notebook, request.node.name)
 
 
 def upload(certificate: Any, name: str = "new.pem") -> Any:
@@ -417,7 +418,7 @@ def test_axe_finds_nothing(portal: OnScreen, axe: str, theme: str) -> None:
     portal.root.get_by_label("Remove or replace primary certificate").check()
     new = upload(forge.device("looked-at", None).certificate)
     portal.slot("Secondary certificate").locator("input[type=file]").set_input_files(new)
-    expect(portal.root.locator(".lk-taken").first).to_be_visible()
+    expect(portal.slot("Secondary certificate").locator(".lk-taken")).to_be_visible()
     portal.python(CHANGE.replace("contested", "looked-at"))
     portal.button("Save").click()
     expect(portal.root.get_by_role("region", name="Conflict")).to_be_visible()

@@ -163,6 +163,15 @@ def test_after_a_conflict_one_may_overwrite(lab: Lab, rolled: Portal) -> None:
     assert rolled.conflict is None
 
 
+def test_a_conflict_about_nothing_but_the_etag_says_so(lab: Lab, rolled: Portal) -> None:
+    changed_by_another(lab)
+    with pytest.raises(Conflict):
+        rolled.save(enabled=False)
+    told = scene_of(rolled)["conflict"]
+    assert told["rows"] == [["State", "enabled", "enabled", "disabled"]]
+    assert "no field of it is another" in told["why"]
+
+
 def test_what_was_deleted_meanwhile_can_be_made_again(lab: Lab, rolled: Portal) -> None:
     lab.dps.enrollments.delete("widget")
     with pytest.raises(Conflict, match="412"):

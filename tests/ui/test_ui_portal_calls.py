@@ -1,4 +1,4 @@
-"""The two texts beside every click: run as Python, sent over HTTPS, each does what the click did."""
+"""The two texts beside a click: run as Python, sent over HTTPS, each does what the click did."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stories import Story
 from labkit import Lab
 from labkit.cloud.dps.entries import NEVER, UNSET, SymmetricKeyAttestation
 from labkit.cloud.store import wire_etag
-from labkit.errors import LabError, NotFound
+from labkit.errors import LabError, NotFound, WorkspaceError
 from labkit.pki import chain
 from labkit.ui.portal import Portal
 from labkit.ui.portal.deeds import KEPT, Logged
@@ -29,7 +29,7 @@ from labkit.ui.portal.still import still
 
 HUB, GROUPS, INDIVIDUAL = "contoso-hub", "enrollment groups", "individual enrollments"
 OLD, NEW = (forge.device("widget", None).certificate for _ in range(2))
-AUTHORITY = forge.root("Other CA").certificate
+AUTHORITY = forge.ca("Other CA").certificate
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,8 @@ def entry(lab: Lab) -> Any:
 
 
 def group(lab: Lab) -> Any:
-    return plain(lab.dps.enrollment_groups.get("other"))
+    found = lab.dps.enrollment_groups.find("other")
+    return found and plain(found)
 
 
 def ca(lab: Lab) -> Any:
@@ -410,6 +411,17 @@ def test_a_file_that_came_damaged_is_told(lab: Lab) -> None:
     page = PortalPage(lab.portal())
     with pytest.raises(LabError, match="did not arrive whole"):
         page.answer({"do": "attach", "with": {"slot": "primary", "certificate": "%%%"}})
+
+
+def test_a_button_of_a_closed_lab_says_so(lab: Lab) -> None:
+    """Not in silence: the page gets the error, with its cure."""
+    page = PortalPage(lab.portal())
+    lab.close()
+    for do, arguments in (("refresh", {}), ("new", {}), ("open", {"name": "widget"})):
+        with pytest.raises(WorkspaceError):
+            page.answer({"do": do, "with": arguments})
+    with pytest.raises(WorkspaceError):
+        page.follow()
 
 
 def test_what_stays_without_a_kernel_is_the_same_at_every_run(story: Story) -> None:

@@ -48,19 +48,19 @@ class PortalPage(Answering):
         self._portal.follow()
 
     def answer(self, message: Json) -> Json:
-        """Presses a button: ``do`` names the method, ``with`` what it is called with. What a
-        service or the form refuses is on the page already, and is no error of the page."""
+        """Presses a button: ``do`` names the method, ``with`` what it is called with. What is
+        shown as trouble already is no error of the page. Raises LabError for what is not."""
         button = message.get("do")
         if button not in BUTTONS:
             return super().answer(message)
         arguments = _arguments(message)
-        self.busy = True
         try:
             getattr(self._portal, button)(**arguments)
         except LabError as error:
+            trouble = self._portal.trouble
+            if trouble is None or trouble.error is not error:
+                raise
             return {"refused": error.message}
-        finally:
-            self.busy = False
         return {}
 
     def _show(self) -> None:

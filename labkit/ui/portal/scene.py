@@ -11,7 +11,6 @@ from labkit.cloud.dps.entries import (
     CUSTOM,
     REFERENCES,
     SIGNING,
-    UNSET,
     Enrollment,
     Entry,
     X509Attestation,
@@ -35,7 +34,7 @@ from labkit.ui.portal.device_shelf import HubDevice
 from labkit.ui.portal.places import CERTIFICATES, DEVICES, GROUPS, INDIVIDUAL, Place
 from labkit.ui.portal.portal import CERTIFICATE, PROOF, Portal
 from labkit.ui.portal.showing import Trouble
-from labkit.ui.portal.wishes import KEYS, SLOTS, difference, kind_of, reprovision_of
+from labkit.ui.portal.wishes import KEYS, SLOTS, difference, is_new, kind_of, reprovision_of
 from labkit.ui.scene import explained
 from labkit.wire.endpoints import DPS_NAME
 
@@ -58,6 +57,9 @@ _EMPTY = {
     CERTIFICATES: "No certificate was uploaded yet.",
     DEVICES: "This hub has no device yet.",
 }
+
+_OTHER_ETAG = "Nothing was saved: the ETag that you read is not the present one."
+_ONLY_ETAG = f"{_OTHER_ETAG} Somebody saved it as it was: no field of it is another."
 
 
 def scene_of(portal: Portal) -> Json:
@@ -164,7 +166,7 @@ def _entry(portal: Portal, reader: Reader) -> Json | None:
 
 
 def _entry_facts(entry: Entry) -> list[list[str]]:
-    if entry.created == UNSET:
+    if is_new(entry):
         return []
     device = entry.device_id if isinstance(entry, Enrollment) else ""
     facts = [
@@ -290,8 +292,10 @@ def _conflict(portal: Portal) -> Json | None:
     if found is None:
         return None
     told = difference(found.read, found.there, found.wanted)
+    others = difference(found.read, found.there)
     return {
         "gone": found.there is None,
+        "why": _ONLY_ETAG if not others else _OTHER_ETAG,
         "columns": ["", "when you opened it", "there now", "what you want"],
         "rows": [[name, *values] for name, values in told],
     }

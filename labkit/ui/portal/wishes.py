@@ -89,14 +89,19 @@ def wanted(entry: Entry, wishes: Wishes, attached: Mapping[str, Attached]) -> En
     """The entry with what is wished. Raises LabError for a word that is none of the form's."""
     _check(wishes)
     changes: dict[str, Any] = {
-        "attestation": _attestation(entry.attestation, wishes, attached),
+        "attestation": _attestation(entry, wishes, attached),
         **_policies(entry, wishes),
     }
-    if entry.created == UNSET:
+    if is_new(entry):
         changes["id"] = wishes.get("id", "")
-    if isinstance(entry, Enrollment) and entry.created == UNSET:
+    if is_new(entry) and isinstance(entry, Enrollment):
         changes["device_id"] = wishes.get("device_id", "")
     return replace(entry, **changes)
+
+
+def is_new(entry: Entry) -> bool:
+    """Whether the service has not seen it yet."""
+    return entry.created == UNSET
 
 
 def reprovision_of(entry: Entry) -> str:
@@ -149,8 +154,10 @@ def _webhook(entry: Entry, url: str) -> CustomAllocation | None:
     return CustomAllocation(url, version) if url else None
 
 
-def _attestation(had: Attestation, wishes: Wishes, attached: Mapping[str, Attached]) -> Attestation:
-    kind = wishes.get("attestation", kind_of(had))
+def _attestation(entry: Entry, wishes: Wishes, attached: Mapping[str, Attached]) -> Attestation:
+    """One way to know a device does not become another: only a new entry has the choice."""
+    had = entry.attestation
+    kind = wishes.get("attestation", kind_of(had)) if is_new(entry) else kind_of(had)
     if kind == KEYS:
         return had if isinstance(had, SymmetricKeyAttestation) else SymmetricKeyAttestation()
     same = isinstance(had, X509Attestation) and had.kind == kind

@@ -42,7 +42,7 @@ export class Notices {
   showConflict(conflict) {
     this.conflict.hidden = !conflict;
     if (!conflict) return this.conflict.replaceChildren();
-    const { gone, columns, rows } = conflict;
+    const { gone, why, columns, rows } = conflict;
     const title = make("h4", { tabindex: "-1" },
       gone ? "Somebody deleted it since you opened it" : "Somebody changed it since you opened it");
     const head = columns.map((name) => name
@@ -51,7 +51,7 @@ export class Notices {
       make("th", { scope: "row" }, name),
       values.map((value) => make("td", { class: value === values[0] ? "lk-soft" : "lk-differs" }, value))));
     this.conflict.replaceChildren(title,
-      make("p", { class: "lk-soft" }, "Nothing was saved: the ETag that you read is not the present one."),
+      make("p", { class: "lk-soft" }, why),
       make("table", {}, make("thead", {}, make("tr", {}, head)), make("tbody", {}, body)),
       make("div", { class: "lk-row" },
         gone ? "" : this.button("refresh", "Reload what is there now", "lk-primary"),

@@ -20,6 +20,7 @@ const NEW = {
 class Portal {
   constructor(model) {
     this.model = model;
+    this.pending = new Set();
     this.notices = new Notices((verb) => this.press(verb));
     this.courier = courier(model, (words) => this.notices.complain(words));
     this.dialog = new Dialog();
@@ -133,20 +134,23 @@ class Portal {
     this.calls.update(this.model.get("calls"));
   }
 
-  busy() {
-    put(this.el, "aria-busy", String(this.model.get("busy")));
-  }
-
   // ---- doing
 
-  // `verb` is a method of the portal in Python.
-  press(verb, arguments_ = {}) {
-    return this.courier.ask({ do: verb, with: arguments_ });
+  // `verb` is a method of the portal in Python. What is under way is not asked for twice.
+  async press(verb, arguments_ = {}) {
+    const question = { do: verb, with: arguments_ };
+    const words = JSON.stringify(question);
+    if (this.pending.has(words)) return;
+    this.pending.add(words);
+    put(this.el, "aria-busy", "true");
+    await this.courier.ask(question);
+    this.pending.delete(words);
+    put(this.el, "aria-busy", String(this.pending.size > 0));
   }
 
   async remove(name, title, text, confirmed) {
     const typed = await this.dialog.ask({
-      title, text, label: `Type ${name} to confirm`, expected: name, action: "Delete", danger: true });
+      title, text, label: `Type “${name}” to confirm`, expected: name, action: "Delete", danger: true });
     if (typed !== null) await confirmed(typed);
   }
 
@@ -163,8 +167,7 @@ const tabName = (kind) => kind[0].toUpperCase() + kind.slice(1);
 
 function render({ model, el }) {
   const portal = new Portal(model);
-  const heard = { "change:scene": () => portal.update(), "change:calls": () => portal.showCalls(),
-    "change:busy": () => portal.busy() };
+  const heard = { "change:scene": () => portal.update(), "change:calls": () => portal.showCalls() };
   for (const [name, act] of Object.entries(heard)) {
     act();
     model.on(name, act);
