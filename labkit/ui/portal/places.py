@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias
 
 from labkit.errors import LabError
 
@@ -14,6 +14,9 @@ CERTIFICATES: Final = "certificates"
 DEVICES: Final = "devices"
 ENTRIES: Final = (GROUPS, INDIVIDUAL)
 """The two tabs of one page: manage enrollments."""
+
+_OF_DPS: tuple[Kind, ...] = (GROUPS, INDIVIDUAL, CERTIFICATES)
+_OF_HUB: tuple[Kind, ...] = (DEVICES, CERTIFICATES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +29,12 @@ class Place:
     @classmethod
     def named(cls, kind: str, hub: str = "") -> Place:
         """Raises LabError for a list that the portal does not have."""
-        for known in get_args(Kind):
-            if known == kind and bool(hub) in _OWNERS[known]:
+        for known in _OF_HUB if hub else _OF_DPS:
+            if known == kind:
                 return cls(known, hub)
-        of = f" of the hub {hub}" if hub else " of DPS"
+        of = f"of the hub {hub}" if hub else "of DPS"
         raise LabError(
-            f"The portal has no list {kind!r}{of}",
+            f"The portal has no list {kind!r} {of}",
             expected=f"{', '.join(_OF_DPS)}; with hub=…: {', '.join(_OF_HUB)}",
         )
 
@@ -39,11 +42,3 @@ class Place:
     def service(self) -> str:
         """Whose list it is, as Python says it."""
         return f'lab.hub("{self.hub}")' if self.hub else "lab.dps"
-
-
-_OF_DPS = (GROUPS, INDIVIDUAL, CERTIFICATES)
-_OF_HUB = (DEVICES, CERTIFICATES)
-_OWNERS = {
-    kind: [of for of, has in ((False, _OF_DPS), (True, _OF_HUB)) if kind in has]
-    for kind in get_args(Kind)
-}

@@ -3,7 +3,7 @@
 import { make } from "./dom.js";
 import { content } from "./table.js";
 
-const LARGEST = 64 * 1024;
+const LARGEST = 64 * 1024; // as LARGEST_UPLOAD in Python, which is asked again
 
 let uploads = 0;
 
