@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from labkit.supplychain.accountability import Accountability
     from labkit.supplychain.public_ca import PublicCA
     from labkit.ui.bar import Bars
+    from labkit.ui.portal import Portal
     from labkit.ui.view import ChainView
 
 _open: dict[Path, Lab] = {}
@@ -242,6 +243,13 @@ class Lab:
         from labkit.ui.view import ChainView
 
         return ChainView(self)
+
+    def portal(self) -> Portal:
+        """The pages of Azure's portal for enrollments, certificates and devices; every click shows
+        the Python and the REST call that do the same."""
+        from labkit.ui.portal import Portal
+
+        return Portal(self)
 
     def progress(self) -> Progress:
         """Which stories were played how far, and which exercises are solved, in all workspaces

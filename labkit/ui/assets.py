@@ -16,6 +16,19 @@ _PARTS = {
     "view": _BOARD,
     "player": (*_BOARD, "story", "explanation", "eventlog"),
     "bar": ("dom",),
+    "portal": (
+        "dom",
+        "inspector",
+        "explanation",
+        "focus",
+        "dialog",
+        "table",
+        "upload",
+        "entryform",
+        "pages",
+        "notices",
+        "calls",
+    ),
 }
 
 
@@ -31,9 +44,10 @@ def module(name: str) -> str:
 
 
 @cache
-def style_sheet() -> str:
-    """The rules of the widgets and of the boards in them, for both themes."""
-    return living_css() + _read("board.css") + _read("player.css")
+def style_sheet(*more: str) -> str:
+    """The rules of the widgets and of the boards in them, for both themes; ``more`` names the
+    sheets that only some of them need."""
+    return living_css() + "".join(_read(f"{name}.css") for name in ("board", "player", *more))
 
 
 def _read(name: str) -> str:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from labkit.graph.states import STATES
+from labkit.ui.answering import Json
 from labkit.ui.assets import module, style_sheet
 from labkit.ui.inspection import Inspection
-from labkit.ui.living import Json, Living
+from labkit.ui.living import Living
 from labkit.ui.performance import Frame, Performance
 from labkit.ui.scene import log_of, scene_of
 from labkit.work import Stage

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from labkit.cloud.dps import attestation
@@ -128,19 +129,30 @@ def _feedback(feedback: Feedback | None) -> Json | None:
 
 
 def _explanation(frame: Frame, at_present: bool) -> Json | None:
-    told = frame.explanation
-    if told is None:
+    if frame.explanation is None:
         return None
+    offered = frame.remedies if at_present else ()
+    return explained(frame.explanation, frame.inspections) | {
+        "remedies": [
+            {"place": place, "cure": remedy.cure, "label": remedy.label}
+            for place, remedy in enumerate(offered)
+        ],
+        "past": bool(frame.remedies) and not at_present,
+    }
+
+
+def explained(
+    told: Explanation, inspections: Mapping[str, Inspection] = MappingProxyType({})
+) -> Json:
+    """A refusal: Azure's answer, the checks and the cures. ``inspections`` are of the nodes of a
+    picture that stands beside it, if there is one."""
     return {
         **_headings(told),
         "answer": told.answer,
-        "checks": [_row(row, frame.inspections) for row in told.rows],
+        "checks": [_row(row, inspections) for row in told.rows],
         "cures": list(told.cures),
-        "remedies": [
-            {"place": place, "cure": remedy.cure, "label": remedy.label}
-            for place, remedy in enumerate(frame.remedies if at_present else ())
-        ],
-        "past": bool(frame.remedies) and not at_present,
+        "remedies": [],
+        "past": False,
         "source": told.failure.source if told.failure else "",
     }
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
-from weakref import WeakMethod
 
-from labkit.errors import WorkspaceError
 from labkit.graph import Picture
 from labkit.graph.kinds import KIND_WORDS, read
 from labkit.graph.model import of_lab
 from labkit.ui.assets import module, style_sheet
+from labkit.ui.cells import after_each_cell
 from labkit.ui.inspection import Inspection
 from labkit.ui.inspector import inspect_all
 from labkit.ui.living import Living
@@ -36,7 +35,7 @@ class ChainView(Living):
         super().__init__()
         self._shown = shown
         self.refresh()
-        _after_each_cell(self)
+        after_each_cell(self.refresh)
 
     def refresh(self) -> None:
         """Draws what there is now; what has changed moves to its new place."""
@@ -75,28 +74,3 @@ def _from_attributes(graph: DiGraph[Any]) -> dict[str, Inspection]:
             facts.append(("last connection", sent[node.presented]))
         told[node.id] = Inspection(node.label, KIND_WORDS[node.kind], tuple(facts))
     return told
-
-
-def _after_each_cell(view: ChainView) -> None:
-    """IPython calls whatever is registered for ever; the view must be free to go."""
-    from IPython import get_ipython
-
-    shell, refresh = get_ipython(), WeakMethod(view.refresh)
-    if shell is None:
-        return
-
-    def follow(*_: object) -> None:
-        alive = refresh()
-        if alive is None or not _refreshed(alive):
-            shell.events.unregister("post_run_cell", follow)
-
-    shell.events.register("post_run_cell", follow)
-
-
-def _refreshed(refresh: Callable[[], None]) -> bool:
-    """False once its lab was closed or started over: then the last picture stays."""
-    try:
-        refresh()
-    except WorkspaceError:
-        return False
-    return True

@@ -238,3 +238,18 @@ def notebook(
     page.close()
     jupyterlab.forget()
     assert not notebook.troubles, "\n".join(notebook.troubles)
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The text of axe-core, fetched with npm; it is a tool of this test and not of the lab."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("AXE NOT RUN: there is no npm")
+    home = tmp_path_factory.mktemp("axe")
+    install = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(home), "axe-core@4"]
+    quick = {**os.environ, "npm_config_fetch_retries": "0", "npm_config_fetch_timeout": "20000"}
+    done = subprocess.run(install, capture_output=True, text=True, env=quick, timeout=120)
+    if done.returncode:
+        pytest.skip(f"AXE NOT RUN: npm could not fetch axe-core: {done.stderr[-300:]}")
+    return (home / "node_modules/axe-core/axe.min.js").read_text()

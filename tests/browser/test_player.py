@@ -5,18 +5,28 @@ One JupyterLab page serves the module; each test begins with Reset, or asks for 
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, expect
+from screens import (
+    AXE,
+    DARK,
+    HIDE_SIDEBAR,
+    IN_THE_KERNEL,
+    LIGHT,
+    alone,
+    check_calm,
+    shots,
+    themed,
+    tools,
+    written,
+)
 
 if TYPE_CHECKING:
     from conftest import JupyterLab, Notebook
@@ -47,15 +57,6 @@ CLICK_TO_TEXT = """async () => {
     }
     return times;
 }"""
-AXE = """async () => {
-    const found = await axe.run(document.querySelector(".lk-player"),
-        { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] });
-    const looked = found.passes.some(({ id }) => id === "color-contrast");
-    return [...(looked ? [] : ["no colour was looked at"]), ...found.violations.flatMap(
-        ({ id, nodes }) => nodes.map((n) => `${id}: ${n.html}\\n${n.failureSummary}`))];
-}"""
-IN_THE_KERNEL = """code => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel
-    .requestExecute({ code }).done.then(() => null)"""
 MANY = """
 import dataclasses, time
 def make_many(lab):
@@ -93,10 +94,7 @@ WATCH_LONG_TASKS = """() => {
     new PerformanceObserver((list) => list.getEntries()
         .forEach(({ duration }) => window.longTasks.push(duration))).observe({ type: "longtask" });
 }"""
-SET_THEME = """theme => window.jupyterapp.commands.execute("apputils:change-theme", { theme })"""
-DARK, LIGHT = "JupyterLab Dark", "JupyterLab Light"
 SHOW_SIDEBAR = """() => window.jupyterapp.shell.expandLeft()"""
-HIDE_SIDEBAR = """() => window.jupyterapp.shell.collapseLeft()"""
 
 
 class OnScreen:
@@ -162,40 +160,17 @@ def opened(
     request: pytest.FixtureRequest,
 ) -> Iterator[OnScreen]:
     """A notebook with nothing but the player in it, open for the whole module."""
-    page = browser.new_page(viewport={"width": 1440, "height": 1200}, reduced_motion="reduce")
-    page.set_default_timeout(10_000)
-    notebook = tools(request).Notebook(page, jupyterlab)
-    cell = nbformat.v4.new_code_cell(STORY.strip())
-    notebook.open(written(tmp_path_factory.mktemp("player"), cell))
-    notebook.run_all()
-    page.evaluate(HIDE_SIDEBAR)
-    shown = OnScreen(notebook)
-    shown.root.wait_for()
-    yield shown
-    page.close()
-    jupyterlab.forget()
+    directory = tmp_path_factory.mktemp("player")
+    with alone(STORY, directory, browser, jupyterlab, request) as notebook:
+        shown = OnScreen(notebook)
+        shown.root.wait_for()
+        yield shown
 
 
 @pytest.fixture
 def player(opened: OnScreen, request: pytest.FixtureRequest) -> Iterator[OnScreen]:
     yield opened
-    opened.notebook.screenshot(request.node.name)
-    troubles = list(opened.notebook.troubles)
-    opened.notebook.troubles.clear()
-    assert not troubles, "\n".join(troubles)
-
-
-def tools(request: pytest.FixtureRequest) -> Any:
-    """The conftest of this folder: by its name alone, it could be that of the folder above."""
-    return request.config.pluginmanager.get_plugin(str(Path(__file__).with_name("conftest.py")))
-
-
-def written(directory: Path, cell: Any) -> Path:
-    path = directory / "player.ipynb"
-    notebook = nbformat.v4.new_notebook(cells=[cell])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(notebook, path)
-    return path
+    check_calm(opened.notebook, request.node.name)
 
 
 def test_next_takes_a_step_and_waits_for_a_prediction(player: OnScreen) -> None:
@@ -473,21 +448,6 @@ def test_the_picture_stays_without_a_kernel(
     assert notebook.troubles == []
 
 
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The text of axe-core, fetched with npm; it is a tool of this test and not of the lab."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("AXE NOT RUN: there is no npm")
-    home = tmp_path_factory.mktemp("axe")
-    install = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(home), "axe-core@4"]
-    quick = {**os.environ, "npm_config_fetch_retries": "0", "npm_config_fetch_timeout": "20000"}
-    done = subprocess.run(install, capture_output=True, text=True, env=quick, timeout=120)
-    if done.returncode:
-        pytest.skip(f"AXE NOT RUN: npm could not fetch axe-core: {done.stderr[-300:]}")
-    return (home / "node_modules/axe-core/axe.min.js").read_text()
-
-
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 @pytest.mark.parametrize("step", [1, 9])
 def test_axe_finds_nothing(player: OnScreen, axe: str, theme: str, step: int) -> None:
@@ -499,16 +459,8 @@ def test_axe_finds_nothing(player: OnScreen, axe: str, theme: str, step: int) ->
     expect(player.inspector).to_contain_text("Technician-Z CA")
     themed(page, theme)
     page.evaluate(axe)
-    assert page.evaluate(AXE) == []
+    assert page.evaluate(AXE, ".lk-player") == []
     themed(page, LIGHT)
-
-
-def themed(page: Page, theme: str) -> None:
-    """Waits for the veil to lift that JupyterLab draws over a change of theme."""
-    page.evaluate(SET_THEME, theme)
-    light = json.dumps(theme == LIGHT)
-    page.wait_for_selector(f'body[data-jp-theme-light="{light}"]', state="attached")
-    page.wait_for_selector("#jupyterlab-splash", state="detached")
 
 
 @pytest.mark.parametrize("width", [1024, 1440])
@@ -530,10 +482,6 @@ def test_what_it_looks_like(player: OnScreen, width: int) -> None:
     )
     assert smallest >= 10
     page.set_viewport_size({"width": 1440, "height": 1200})
-
-
-def shots(name: str) -> Path:
-    return Path(__file__).parent / "screenshots" / f"{name}.png"
 
 
 def test_a_cure_is_a_button_and_the_story_goes_on(player: OnScreen) -> None:

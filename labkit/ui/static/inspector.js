@@ -134,9 +134,9 @@ function factTable(facts) {
   return make("table", { class: "lk-facts" }, make("tbody", {}, facts.map(row)));
 }
 
-// Text to be read as it is, with a button that copies it.
-export function quotation(text, name) {
-  const pre = make("pre", { tabindex: "0", role: "region", "aria-label": name }, text);
+// Text to be read as it is, with a button that copies it; `shown` stands for it where it is long.
+export function quotation(text, name, shown = text) {
+  const pre = make("pre", { tabindex: "0", role: "region", "aria-label": name }, shown);
   const press = () => copy(text, pre, button);
   const button = make("button", { type: "button", class: "lk-copy", click: press }, "Copy");
   return make("div", { class: "lk-quotation" }, button, pre);
@@ -146,6 +146,7 @@ async function copy(text, pre, button) {
   try {
     await navigator.clipboard.writeText(text);
   } catch { // no clipboard without https: then the selection is what can be copied
+    pre.textContent = text;
     getSelection().selectAllChildren(pre);
     document.execCommand("copy");
   }
