@@ -61,7 +61,7 @@ class Rooms:
         self._leave.callback(ledger.close)
         records = Records(self._path / "supply-chain.db")
         self._leave.callback(records.close)
-        self.cloud = Cloud(self._path / "cloud.db", clock, self._events)
+        self.cloud = Cloud(self._path / "cloud.db", clock, self._events, self.tokens)
         self._leave.callback(self.cloud.close)
         self.cloud.dps.webhook = webhook.post
         self.cloud.hubs.work = self._work
