@@ -120,7 +120,14 @@ class Rooms:
 
     def _assemble(self, identity: Identity) -> Device:
         flash = Flash(self._path / "devices", identity.name)
-        return Device(identity, flash, lambda: self.network, self._events, self._left)
+        return Device(
+            identity,
+            flash,
+            lambda: self.network,
+            self._events,
+            self._left,
+            token=lambda: self.supply_chain.device_token(identity.name),
+        )
 
     def _finish_devices(self) -> None:
         """Devices come into being when they are first asked for. Those that were made by now have

@@ -11,16 +11,18 @@ from typing import Any
 
 from cryptography import x509
 
+from labkit.device.credentials import Credentials, Issuer
 from labkit.device.flash import Flash
 from labkit.device.handlers import Handlers, Received
 from labkit.device.network import Network
 from labkit.device.payload import as_json
 from labkit.errors import BadCertificate, ConnectionFailed, ServerNotTrusted
 from labkit.events import Events
-from labkit.hsm import TokenKey
+from labkit.hsm import Algorithm, Token, TokenKey
 from labkit.pki import chain, reading
 from labkit.pki.forms import Readable
 from labkit.pki.identity import Identity
+from labkit.pki.renewal import Renewal
 
 _LONGEST_SHOWN = 1_000
 
@@ -47,7 +49,8 @@ class Device:
 
     ``network`` is asked when it is needed: a lab that was opened again has new addresses. It
     raises WorkspaceError once the lab is closed, and so is asked before anything else is done.
-    ``left`` is told when the device leaves in TLS because it does not trust the server.
+    ``left`` is told when the device leaves in TLS because it does not trust the server. ``token``
+    finds its own token, where its later keys are born, too; without it, it is that of its key.
     """
 
     def __init__(
@@ -57,9 +60,11 @@ class Device:
         network: Callable[[], Network],
         events: Events,
         left: Left = lambda *_: None,
+        *,
+        token: Callable[[], Token] | None = None,
     ) -> None:
         self.name = identity.name
-        self._identified = identity
+        self._credentials = Credentials(identity, flash, token or (lambda: identity.key.token))
         self._flash, self._network, self._events = flash, network, events
         self._left = left
         self._client: Any = None
@@ -76,8 +81,8 @@ class Device:
 
     @property
     def key(self) -> TokenKey:
-        """Its private key, in its own token: opened when this is first asked for."""
-        return self._identified.key
+        """The private key in use, in its own token: opened when this is first asked for."""
+        return self._credentials.key
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -107,6 +112,70 @@ class Device:
         self._flash.install(certificates)
         self._record("installed", f"installed a chain of {len(certificates)}")
 
+    # ---- the next certificate
+
+    def renew(
+        self, issuer: Issuer, *, common_name: str = "", algorithm: Algorithm | str = ""
+    ) -> x509.Certificate:
+        """A new key pair in its token, a request, the answer of ``issuer``, installed: returns the
+        new certificate, which is in use from now on. The old one and its key stay in reserve.
+
+        The CN stays as it is: another ``common_name`` is another registration ID, so that a
+        service takes it for another device. An open connection stays as it is, too. Raises what
+        the issuer raises; the device is then as it was.
+        """
+        asked = self.request_certificate(common_name, algorithm=algorithm)
+        self.accept_certificate(issuer.issue(asked))
+        return self.certificate
+
+    def request_certificate(
+        self, common_name: str = "", *, algorithm: Algorithm | str = ""
+    ) -> Renewal:
+        """The first half of :meth:`renew`, on foot: a request for a new key in its token, vouched
+        for with the key in use. Raises BadRequest for what can be no CN."""
+        self._network()
+        kind = Algorithm.named(algorithm) if algorithm else None
+        asked = self._credentials.request(common_name or self.registration_id, kind)
+        self._record(
+            "request", f"made a key pair and asks for {chain.title(asked.request.subject)}"
+        )
+        return asked
+
+    def accept_certificate(self, certificates: Sequence[x509.Certificate]) -> None:
+        """The second half of :meth:`renew`: takes the chain that came back into use, and keeps
+        the one before in reserve. The same chain again is harmless. Raises BadCertificate where
+        the first certificate is for no key in its token."""
+        self._network()
+        self._credentials.accept(certificates)
+        self._record("installed", f"has a new certificate in use: {chain.names(certificates)}")
+
+    @property
+    def reserve(self) -> list[x509.Certificate]:
+        """The chain that it does not use: after a renewal the old one; empty without."""
+        return self._flash.reserve if self._credentials.is_in_reserve else []
+
+    def use_reserve(self) -> None:
+        """Takes the chain in reserve into use, with its key: back to the old certificate where
+        the new one is refused, or on to the new one again. Raises LabError without a reserve."""
+        self._network()
+        self._credentials.switch()
+        self._record("installed", f"uses its other certificate: {chain.names(self.chain)}")
+
+    def retire_reserve(self) -> None:
+        """Forgets the chain in reserve and destroys its key, once the new one works: nobody can
+        speak with the old key any more. Harmless when there is none."""
+        self._network()
+        if old := self.reserve:
+            self._credentials.retire()
+            self._record("retired", f"destroyed its old key: {chain.names(old[:1])}")
+
+    @property
+    def registration_id(self) -> str:
+        """What it asks DPS with: the CN of the certificate in use."""
+        return chain.common_name(self.certificate)
+
+    # ---- what it is configured with
+
     @property
     def network(self) -> Network:
         """What it is configured with: what the lab's devices are made with, but for what its
@@ -123,7 +192,7 @@ class Device:
     def configure(self, *, id_scope: str = "") -> None:
         """Changes which provisioning service it asks; without a value, to the lab's own again."""
         self._network()
-        self._flash.remember({**self._flash.state, "id_scope": id_scope})
+        self._flash.learn(id_scope=id_scope)
         self._record("configured", f"is configured with {id_scope or 'the ID scope of the lab'}")
 
     @property
@@ -168,19 +237,22 @@ class Device:
         """Registers with DPS and remembers the hub. Raises ProvisioningFailed, and where it is the
         device that does not trust the server ServerNotTrusted, which is one, too.
 
-        ``registration_id`` is what its firmware is configured with: its name, unless given.
+        ``registration_id`` is what its firmware is configured with: the CN of its certificate,
+        unless given.
         """
         from labkit.device import sdk  # the SDK is slow to import, and a lab opens without it
 
-        network = self.network
+        network, name = self.network, registration_id or self.registration_id
         asked = f" as {registration_id}" if registration_id else ""
         sent = chain.names(self.chain)
         self._record("provision", f"asks DPS to provision it{asked}, sending {sent}")
         with self._judging():
-            result = sdk.register(network, registration_id or self.name, self._identity(sdk))
+            result = sdk.register(
+                network, registration_id or self.registration_id, self._identity(sdk)
+            )
         state = result.registration_state
         assigned = Assignment(state.assigned_hub, state.device_id, result.status, state.sub_status)
-        self._flash.remember({**self._flash.state, "assignment": asdict(assigned)})
+        self._flash.learn(assignment=asdict(assigned))
         self._record("provisioned", f"was assigned to {assigned.hub}")
         return assigned
 

@@ -165,6 +165,7 @@ class Accountability(Generic[DeviceT]):
             *((row.chain_pem, row.custodian) for row in self._chain.ledger.authorities()),
             *((row.chain_pem, row.name) for row in devices),
             *((row.chain_pem, row.custodian) for row in carried),
+            *((row.chain_pem, row.device) for row in self._chain.ledger.renewals()),
         ]
         return {_key(stored(pem)[0]): owner for pem, owner in recorded}
 
@@ -206,8 +207,10 @@ class Accountability(Generic[DeviceT]):
         return (*self._ca_keys(), *self._device_keys())
 
     def _ca_keys(self) -> Iterator[Key]:
-        for row in self._chain.ledger.authorities():
-            yield Key(row.common_name, row.custodian, row.custodian, (row.custodian,))
+        """One for each key: that of a CA which was renewed may have several certificates."""
+        rows = self._chain.ledger.authorities()
+        for custodian, label in dict.fromkeys((row.custodian, row.key_label) for row in rows):
+            yield Key(label, custodian, custodian, (custodian,))
 
     def _device_keys(self) -> Iterator[Key]:
         carried = {row.device: row for row in self._chain.records.all_pregenerated()}
