@@ -92,7 +92,8 @@ class Rooms:
         another lab may have the address by then, and files of the same name."""
         if self._closed:
             raise closed()
-        return Network(self._host, self.cloud.dps.id_scope, self.server.trust_bundle)
+        ports = (self.listener.mqtt_port, self.listener.https_port)
+        return Network(self._host, self.cloud.dps.id_scope, self.server.trust_bundle, *ports)
 
     def impostor(self, device: str, holder: str, key: TokenKey | None = None) -> Impostor:
         """The device as a custodian plays it who carried its key, or with another key and the

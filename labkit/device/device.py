@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import queue
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 
+from labkit.device.assignment import Assignment
 from labkit.device.credentials import Credentials, Issuer
 from labkit.device.flash import Flash
 from labkit.device.handlers import Handlers, Received
 from labkit.device.network import Network
+from labkit.device.operational import Operational
 from labkit.device.payload import as_json
+from labkit.device.registration import Csr, Transport
 from labkit.errors import BadCertificate, ConnectionFailed, ServerNotTrusted
 from labkit.events import Events
 from labkit.hsm import Algorithm, Token, TokenKey
@@ -27,19 +30,6 @@ from labkit.pki.renewal import Renewal
 _LONGEST_SHOWN = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """What DPS told the device. ``hub`` is a host name."""
-
-    hub: str
-    device_id: str
-    status: str
-    substatus: str
-
-    def __repr__(self) -> str:
-        return f"<{self.status} to {self.hub} as {self.device_id!r}, {self.substatus}>"
-
-
 Left = Callable[["Device", ServerNotTrusted], None]
 """Told of a device that left in TLS, and why."""
 
@@ -49,6 +39,7 @@ class Device:
 
     ``network`` is asked when it is needed: a lab that was opened again has new addresses. It
     raises WorkspaceError once the lab is closed, and so is asked before anything else is done.
+    ``operational`` is what a service has issued to it.
     ``left`` is told when the device leaves in TLS because it does not trust the server. ``token``
     finds its own token, where its later keys are born, too; without it, it is that of its key.
     """
@@ -65,6 +56,7 @@ class Device:
     ) -> None:
         self.name = identity.name
         self._credentials = Credentials(identity, flash, token or (lambda: identity.key.token))
+        self.operational = Operational(identity.name, flash, token or (lambda: identity.key.token))
         self._flash, self._network, self._events = flash, network, events
         self._left = left
         self._client: Any = None
@@ -233,27 +225,40 @@ class Device:
         kept = self._flash.state.get("assignment")
         return Assignment(**kept) if kept else None
 
-    def provision(self, *, registration_id: str = "") -> Assignment:
+    def provision(
+        self,
+        *,
+        registration_id: str = "",
+        csr: Csr | None = None,
+        transport: Transport = "mqtt",
+    ) -> Assignment:
         """Registers with DPS and remembers the hub. Raises ProvisioningFailed, and where it is the
         device that does not trust the server ServerNotTrusted, which is one, too.
 
         ``registration_id`` is what its firmware is configured with: the CN of its certificate,
-        unless given.
+        unless given. With ``csr`` it asks DPS for a certificate as well, and what is issued is its
+        operational credential from now on: ``widget.operational.request()`` makes one. By
+        Microsoft's SDK, or, with ``csr`` or over ``https``, by the lab's own client.
         """
-        from labkit.device import sdk  # the SDK is slow to import, and a lab opens without it
+        from labkit.device import (  # slow to import, and a lab opens without
+            provisioning_client,
+            sdk,
+        )
 
         network, name = self.network, registration_id or self.registration_id
         asked = f" as {registration_id}" if registration_id else ""
         sent = chain.names(self.chain)
         self._record("provision", f"asks DPS to provision it{asked}, sending {sent}")
         with self._judging():
-            result = sdk.register(
-                network, registration_id or self.registration_id, self._identity(sdk)
-            )
-        state = result.registration_state
-        assigned = Assignment(state.assigned_hub, state.device_id, result.status, state.sub_status)
+            identity = self._identity(sdk)
+            client = provisioning_client.registrar(network, name, identity, transport, csr)
+            found = client.register()
+        assigned = Assignment(found.hub, found.device_id, found.status, found.substatus)
         self._flash.learn(assignment=asdict(assigned))
         self._record("provisioned", f"was assigned to {assigned.hub}")
+        if found.chain:
+            self.operational.install(found.chain)
+            self._record("installed", f"has an operational certificate: {chain.names(found.chain)}")
         return assigned
 
     def connect(self) -> Device:
@@ -272,7 +277,8 @@ class Device:
                 expected="an assignment by DPS",
                 cure=f"provision it first: lab.device({self.name!r}).provision()",
             )
-        identity = self._identity(sdk)
+        proof = self.operational.proof
+        identity = sdk.TokenX509(*proof) if proof else self._identity(sdk)
         with self._judging():
             self._client = sdk.connect(network, assigned.hub, assigned.device_id, identity)
             sdk.listen(self._client, self._handlers)
