@@ -45,7 +45,7 @@ class Rooms:
         hubs: tuple[str, ...],
     ) -> None:
         self._path, self._events, self._work = path, events, work
-        self._closed = False
+        self._closed, self._now = False, clock.now
         self._impostors: list[Impostor] = []
         self._leave = ExitStack()
         try:
@@ -128,6 +128,8 @@ class Rooms:
             self._events,
             self._left,
             token=lambda: self.supply_chain.device_token(identity.name),
+            update_keys=lambda: self.supply_chain.update_keys(identity.name),
+            now=self._now,
         )
 
     def _finish_devices(self) -> None:

@@ -54,6 +54,10 @@ class Credentials:
         reserve = self._flash.reserve
         return bool(reserve) and reserve != self._flash.chain
 
+    def holds_key_of(self, certificate: x509.Certificate) -> bool:
+        """Whether a key of the token is the one that a certificate is for."""
+        return self._key_for([certificate]) is not None
+
     def request(self, common_name: str, kind: Algorithm | None = None) -> Renewal:
         """Asks for a certificate for a new key of the token, of the present one's kind unless
         another is named. A request that was never answered is made again for the same key."""

@@ -6,26 +6,27 @@ import contextlib
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 
+from labkit.clock import Clock
 from labkit.device.assignment import Assignment
-from labkit.device.credentials import Credentials, Issuer
 from labkit.device.flash import Flash
 from labkit.device.handlers import Handlers, Received
+from labkit.device.holder import Holder
 from labkit.device.network import Network
 from labkit.device.operational import Operational
 from labkit.device.payload import as_json
 from labkit.device.registration import Csr, Transport
 from labkit.errors import BadCertificate, ConnectionFailed, ServerNotTrusted
 from labkit.events import Events
-from labkit.hsm import Algorithm, Token, TokenKey
+from labkit.hsm import Token
 from labkit.pki import chain, reading
 from labkit.pki.forms import Readable
 from labkit.pki.identity import Identity
-from labkit.pki.renewal import Renewal
 
 _LONGEST_SHOWN = 1_000
 
@@ -34,14 +35,14 @@ Left = Callable[["Device", ServerNotTrusted], None]
 """Told of a device that left in TLS, and why."""
 
 
-class Device:
+class Device(Holder):
     """One device. It reaches the cloud over the network and in no other way.
 
     ``network`` is asked when it is needed: a lab that was opened again has new addresses. It
     raises WorkspaceError once the lab is closed, and so is asked before anything else is done.
     ``operational`` is what a service has issued to it.
-    ``left`` is told when the device leaves in TLS because it does not trust the server. ``token``
-    finds its own token, where its later keys are born, too; without it, it is that of its key.
+    ``left`` is told when the device leaves in TLS because it does not trust the server.
+    ``token``, ``update_keys`` and ``now`` are as a :class:`Holder` takes them.
     """
 
     def __init__(
@@ -53,16 +54,14 @@ class Device:
         left: Left = lambda *_: None,
         *,
         token: Callable[[], Token] | None = None,
+        update_keys: Callable[[], bytes] = bytes,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
-        self.name = identity.name
-        self._credentials = Credentials(identity, flash, token or (lambda: identity.key.token))
-        self.operational = Operational(identity.name, flash, token or (lambda: identity.key.token))
-        self._flash, self._network, self._events = flash, network, events
-        self._left = left
+        super().__init__(identity, flash, events, token, update_keys, now or Clock().now)
+        self._network, self._left = network, left
+        self.operational = Operational(self.name, flash, token or (lambda: identity.key.token))
         self._client: Any = None
         self._handlers = Handlers(self._record)
-        if not flash.chain:
-            flash.install(identity.chain)
         if not flash.roots:  # those of the day on which it was made; later ones have to be put in
             flash.install_roots(reading.read_certificates(network().server_roots))
 
@@ -71,100 +70,8 @@ class Device:
             f"<Device {self.name!r}, key in its own token, sends {chain.names(self._flash.chain)}>"
         )
 
-    @property
-    def key(self) -> TokenKey:
-        """The private key in use, in its own token: opened when this is first asked for."""
-        return self._credentials.key
-
-    @property
-    def certificate(self) -> x509.Certificate:
-        return self.chain[0]
-
-    @property
-    def chain(self) -> list[x509.Certificate]:
-        """What it sends in TLS: its own certificate first, then what is installed behind it."""
-        found = self._flash.chain
-        if not found:  # gone with a workspace that was thrown away
-            self._network()
-        return found
-
-    def install_chain(self, certificates: Sequence[x509.Certificate]) -> None:
-        """Replaces the chain in flash, as a firmware update would. The key stays.
-
-        Raises BadCertificate unless the first certificate is for this device's own key.
-        """
+    def _check_open(self) -> None:
         self._network()
-        if not certificates or certificates[0].public_key() != self.key.public_key():
-            raise BadCertificate(
-                f"This chain does not belong to {self.name}",
-                expected="first the certificate for the key in the device's token",
-                found=chain.names(certificates),
-                cure="put the device's own certificate first, then its issuers",
-            )
-        self._flash.install(certificates)
-        self._record("installed", f"installed a chain of {len(certificates)}")
-
-    # ---- the next certificate
-
-    def renew(
-        self, issuer: Issuer, *, common_name: str = "", algorithm: Algorithm | str = ""
-    ) -> x509.Certificate:
-        """A new key pair in its token, a request, the answer of ``issuer``, installed: returns the
-        new certificate, which is in use from now on. The old one and its key stay in reserve.
-
-        The CN stays as it is: another ``common_name`` is another registration ID, so that a
-        service takes it for another device. An open connection stays as it is, too. Raises what
-        the issuer raises; the device is then as it was.
-        """
-        asked = self.request_certificate(common_name, algorithm=algorithm)
-        self.accept_certificate(issuer.issue(asked))
-        return self.certificate
-
-    def request_certificate(
-        self, common_name: str = "", *, algorithm: Algorithm | str = ""
-    ) -> Renewal:
-        """The first half of :meth:`renew`, on foot: a request for a new key in its token, vouched
-        for with the key in use. Raises BadRequest for what can be no CN."""
-        self._network()
-        kind = Algorithm.named(algorithm) if algorithm else None
-        asked = self._credentials.request(common_name or self.registration_id, kind)
-        self._record(
-            "request", f"made a key pair and asks for {chain.title(asked.request.subject)}"
-        )
-        return asked
-
-    def accept_certificate(self, certificates: Sequence[x509.Certificate]) -> None:
-        """The second half of :meth:`renew`: takes the chain that came back into use, and keeps
-        the one before in reserve. The same chain again is harmless. Raises BadCertificate where
-        the first certificate is for no key in its token."""
-        self._network()
-        self._credentials.accept(certificates)
-        self._record("installed", f"has a new certificate in use: {chain.names(certificates)}")
-
-    @property
-    def reserve(self) -> list[x509.Certificate]:
-        """The chain that it does not use: after a renewal the old one; empty without."""
-        return self._flash.reserve if self._credentials.is_in_reserve else []
-
-    def use_reserve(self) -> None:
-        """Takes the chain in reserve into use, with its key: back to the old certificate where
-        the new one is refused, or on to the new one again. Raises LabError without a reserve."""
-        self._network()
-        self._credentials.switch()
-        self._record("installed", f"uses its other certificate: {chain.names(self.chain)}")
-
-    def retire_reserve(self) -> None:
-        """Forgets the chain in reserve and destroys its key, once the new one works: nobody can
-        speak with the old key any more. Harmless when there is none."""
-        self._network()
-        if old := self.reserve:
-            self._credentials.retire()
-            self._record("retired", f"destroyed its old key: {chain.names(old[:1])}")
-
-    @property
-    def registration_id(self) -> str:
-        """What it asks DPS with: the CN of the certificate in use."""
-        return chain.common_name(self.certificate)
 
     # ---- what it is configured with
 
@@ -387,6 +294,3 @@ class Device:
 
     def _identity(self, sdk: Any) -> Any:
         return sdk.TokenX509(self._flash.chain_file, self.key)
-
-    def _record(self, kind: str, text: str) -> None:
-        self._events.record("device", kind, f"{self.name} {text}", device=self.name)

@@ -155,6 +155,15 @@ class SupplyChain(Generic[DeviceT]):
         """The name of the device that a certificate was issued for, whatever it says itself."""
         return self.ledger.renewed_by(certificate) or chain.common_name(certificate)
 
+    def update_keys(self, device: str) -> bytes:
+        """The public keys, in PEM, of those who sign updates and have a CA above this device.
+        Raises NotFound."""
+        known = {row.custodian: row.public_pem for row in self.records.update_keys()}
+        path = self.path(self.issued_chain(device)[0]) if known else []
+        above = [row for row in self.ledger.authorities() if stored(row.chain_pem)[0] in path]
+        owners = dict.fromkeys(row.custodian for row in above)
+        return "".join(known[owner] for owner in owners if owner in known).encode()
+
     def injections(self, name: str) -> list[tuple[str, x509.Certificate]]:
         """What was put into a device, in that order: the custodian who did, and a certificate."""
         made = stored(self._row(name).chain_pem)

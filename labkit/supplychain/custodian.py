@@ -24,6 +24,7 @@ from labkit.supplychain.authority import CertificateAuthority
 from labkit.supplychain.chain import DeviceT, SupplyChain
 from labkit.supplychain.ledger import AuthorityRow, stored
 from labkit.supplychain.terms import Terms
+from labkit.supplychain.updates import UpdateSigner
 
 
 class Custodian(Generic[DeviceT]):
@@ -71,6 +72,11 @@ class Custodian(Generic[DeviceT]):
             csr,
             lambda: authority.self_sign(key, csr.subject, self._chain.clock, profile),
         )
+
+    def update_signer(self) -> UpdateSigner[DeviceT]:
+        """Whoever signs this custodian's update packages: a key of its own in their token, made
+        when first asked for. Devices that are made below their CAs later have its public half."""
+        return UpdateSigner(self, self._chain)
 
     def make_key(self, label: str, *, algorithm: Algorithm | str = Algorithm.P256) -> TokenKey:
         """A key pair, made inside this custodian's token under a label of its own.
