@@ -66,7 +66,11 @@ class ProvisioningClient:
         csr: Csr | None = None,
     ) -> None:
         if transport not in ("mqtt", "https"):
-            raise LabError(f"DPS is not reached over {transport!r}", expected="mqtt or https")
+            raise LabError(
+                f"DPS is not reached over {transport!r}",
+                expected="mqtt or https",
+                cure="choose one of these: transport=...",
+            )
         self._network, self._name, self._proof = network, registration_id, proof
         self._transport, self._csr = transport, csr
 

@@ -209,8 +209,10 @@ def test_a_credential_goes_last_and_takes_the_hubs_trust_along(story: Story) -> 
     namespace.policies.delete("short")
     namespace.delete_credential()
     assert list(story.lab.hub().certificates) == []
-    assert namespace.create_credential().certificate.subject.rfc4514_string().startswith(
-        "CN=contoso Root CA 2"
+    assert (
+        namespace.create_credential()
+        .certificate.subject.rfc4514_string()
+        .startswith("CN=contoso Root CA 2")
     )
 
 

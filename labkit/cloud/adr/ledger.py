@@ -85,7 +85,7 @@ class Ledger:
         if registration_id:
             wanted = wanted.where(CertificateRow.device == ids.key(registration_id))
         with self._database.read() as session:
-            rows = session.execute(wanted).tuples().all()
+            rows = session.execute(wanted).all()
         return [_issued(namespace, policy, row) for row, policy in rows]
 
 

@@ -62,7 +62,8 @@ def _form(text: str, about: str) -> Check:
         return failed(FORM, about, "it has PEM's BEGIN and END lines", cure, source=_SOURCE)
     if read(text) is not None:
         return passed(FORM, about, "it can be read")
-    return failed(FORM, about, _unread(text), _MAKE.format(about), source=_SOURCE)
+    cure = f"make it anew: {_MAKE.format(about)}"
+    return failed(FORM, about, _unread(text), cure, source=_SOURCE)
 
 
 def _unread(text: str) -> str:
