@@ -33,7 +33,7 @@ from labkit.cloud.dps.entries import SymmetricKeyAttestation
 
 KILLS = int(os.environ.get("LAB_SOAK_KILLS", "3"))
 LONGEST = 0.8
-"""Seconds from the request to the kill: the first answer of a new process takes about half of it."""
+"""Seconds from the request to the kill: about twice what a new process takes to its answer."""
 SECRET = base64.b64encode(b"s" * 32).decode()
 
 

@@ -36,11 +36,12 @@ from issuance_stories import (
     tampered,
 )
 from linter import beside, by_itself
-from stories import PemDevice, Story, failed_check, pem_device, write_device
+from stories import PATIENCE, PemDevice, Story, failed_check, pem_device, write_device
 from wire_clients import ANSWERS, SUBACK, MqttClient, hub_user, register, subscribe, tls
 
 from labkit.cloud.dps.entries import InitialTwin, SymmetricKeyAttestation
 from labkit.cloud.hub.credentials import AUTHORITY
+from labkit.pki.authority import Authority
 
 API = "api-version=2025-07-01-preview"
 TRANSPORTS = pytest.mark.parametrize("transport", ["mqtt", "https"])
@@ -294,6 +295,30 @@ def test_who_has_a_certificate_keeps_it_when_it_registers_without_a_request(
     story.lab.clock.advance(days=DAYS + 1)
     by_mqtt(story, device, {})
     assert story.lab.hub().devices.get(device.name).authentication == "selfSigned"
+
+
+@TRANSPORTS
+def test_nobody_waits_for_the_signature_of_another(
+    story_managed: Story, device: PemDevice, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token takes its time; the event loop goes on meanwhile."""
+    story, go_on, asked = story_managed, threading.Event(), threading.Event()
+    issue = Authority.issue
+
+    def slow(*arguments: Any, **options: Any) -> x509.Certificate:
+        asked.set()
+        assert go_on.wait(PATIENCE)
+        return issue(*arguments, **options)
+
+    other = pem_device(story, device.chain_file.parent, "widget-quick")
+    monkeypatch.setattr(Authority, "issue", slow)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask, transport, story, device, {"csr": csr(device.name)})
+        assert asked.wait(PATIENCE)
+        assert by_mqtt(story, other, {}).json["status"] == "assigned"
+        assert not waiting.done()
+        go_on.set()
+        assert issued(waiting.result())
 
 
 def test_the_ledger_knows_each_certificate(story_managed: Story, device: PemDevice) -> None:
