@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
     from labkit.cloud import Cloud
+    from labkit.cloud.adr.registry import DeviceRegistry
     from labkit.cloud.dps import ProvisioningService
     from labkit.cloud.hub import Hub
     from labkit.cloud.refusals import Refusal, Refusals
@@ -198,6 +199,11 @@ class Lab:
     def dps(self) -> ProvisioningService:
         """The Device Provisioning Service."""
         return self._rooms.cloud.dps
+
+    @property
+    def registry(self) -> DeviceRegistry:
+        """The Device Registry: namespaces, and the CAs that sign for devices."""
+        return self._rooms.cloud.registry
 
     def hub(self, name: str = "") -> Hub:
         """An IoT hub, by its name with or without the domain; without a name, the first.

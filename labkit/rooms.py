@@ -61,7 +61,7 @@ class Rooms:
         self._leave.callback(ledger.close)
         records = Records(self._path / "supply-chain.db")
         self._leave.callback(records.close)
-        self.cloud = Cloud(self._path / "cloud.db", clock, self._events)
+        self.cloud = Cloud(self._path / "cloud.db", clock, self._events, self.tokens)
         self._leave.callback(self.cloud.close)
         self.cloud.dps.webhook = webhook.post
         self.cloud.hubs.work = self._work
@@ -94,7 +94,8 @@ class Rooms:
         another lab may have the address by then, and files of the same name."""
         if self._closed:
             raise closed()
-        return Network(self._host, self.cloud.dps.id_scope, self.server.trust_bundle)
+        ports = (self.listener.mqtt_port, self.listener.https_port)
+        return Network(self._host, self.cloud.dps.id_scope, self.server.trust_bundle, *ports)
 
     def impostor(self, device: str, holder: str, key: TokenKey | None = None) -> Impostor:
         """The device as a custodian plays it who carried its key, or with another key and the

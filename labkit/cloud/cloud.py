@@ -6,6 +6,7 @@ from pathlib import Path
 
 from labkit.clock import Clock
 from labkit.cloud import codes, handshakes, policies, presentations
+from labkit.cloud.adr.registry import DeviceRegistry
 from labkit.cloud.dps import ProvisioningService
 from labkit.cloud.handshakes import Served
 from labkit.cloud.hub import Hubs
@@ -17,17 +18,24 @@ from labkit.cloud.store import Base
 from labkit.database import Database
 from labkit.errors import ServiceRefusal
 from labkit.events import Events
+from labkit.hsm import TokenStore
 from labkit.trace import Check, failed
 
 
 class Cloud:
-    """``dps``, ``hubs`` and the book of ``refusals``. ``path`` is the database's file."""
+    """``dps``, ``hubs``, the Device ``registry`` and the book of ``refusals``. ``path`` is the
+    database's file; ``tokens`` hold the keys of the registry's CAs, which can make none without."""
 
-    def __init__(self, path: Path, clock: Clock, events: Events) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, events: Events, tokens: TokenStore | None = None
+    ) -> None:
         self.database = Database(path, Base.metadata)
         self.refusals = Refusals(self.database, clock, events)
         self.hubs = Hubs(self.database, clock, events, self.refusals)
-        self.dps = ProvisioningService(self.database, clock, events, self.refusals, self.hubs)
+        self.registry = DeviceRegistry(self.database, clock, events, self.hubs, tokens)
+        self.dps = ProvisioningService(
+            self.database, clock, events, self.refusals, self.hubs, self.registry.issuer
+        )
 
     def policies(self, service: str) -> Policies:
         """The shared access policies of a service: ``dps``, or a hub's name."""

@@ -45,3 +45,8 @@ ACCESS_DENIED = AzureError(401, 401002, "IotHubUnauthorizedAccess")
 NO_SUCH_JOB = AzureError(404, 404002, "JobNotFound")
 JOB_EXISTS = AzureError(409, 409002, "JobAlreadyExists")
 TOO_MANY_DEVICES = AzureError(413, 413002, "TooManyDevices")
+
+# Certificate management. What DPS says of a request is not public; what the hub says is
+# (azure-iot-sdk-csharp, csr-scenarios.md)
+CSR_REFUSED = AzureError(400, 400004, "Invalid certificate signing request.")
+NOT_ISSUED = AzureError(400, 400004, "No certificate can be issued for the device.")

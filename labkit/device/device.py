@@ -22,7 +22,9 @@ from labkit.device.flash import Flash
 from labkit.device.handlers import Handlers, Received
 from labkit.device.holder import Holder
 from labkit.device.network import Network
+from labkit.device.operational import Operational
 from labkit.device.payload import as_json
+from labkit.device.registration import Csr, Transport
 from labkit.errors import BadCertificate, ConnectionFailed, ServerNotTrusted
 from labkit.events import Events
 from labkit.hsm import Token
@@ -42,6 +44,7 @@ class Device(Holder):
 
     ``network`` is asked when it is needed: a lab that was opened again has new addresses. It
     raises WorkspaceError once the lab is closed, and so is asked before anything else is done.
+    ``operational`` is what a service has issued to it.
     ``left`` is told when the device leaves in TLS because it does not trust the server.
     ``token``, ``update_keys`` and ``now`` are as a :class:`Holder` takes them.
     """
@@ -60,6 +63,7 @@ class Device(Holder):
     ) -> None:
         super().__init__(identity, flash, events, token, update_keys, now or Clock().now)
         self._network, self._left = network, left
+        self.operational = Operational(self.name, flash, token or (lambda: identity.key.token))
         self._client: Any = None
         self._presents: Any = None
         self._handlers = Handlers(self._record)
@@ -143,27 +147,42 @@ class Device(Holder):
         kept = self._flash.state.get("assignment")
         return Assignment(**kept) if kept else None
 
-    def provision(self, *, registration_id: str = "") -> Assignment:
+    def provision(
+        self,
+        *,
+        registration_id: str = "",
+        csr: Csr | None = None,
+        transport: Transport = "mqtt",
+    ) -> Assignment:
         """Registers with DPS and remembers the hub. Raises ProvisioningFailed, and where it is the
         device that does not trust the server ServerNotTrusted, which is one, too.
 
         ``registration_id`` is what its firmware is configured with: the CN of its certificate,
-        unless given.
+        unless given. With ``csr`` it asks DPS for a certificate as well, and what is issued is its
+        operational credential from now on: ``widget.operational.request()`` makes one. By
+        Microsoft's SDK, or, with ``csr`` or over ``https``, by the lab's own client.
         """
-        from labkit.device import sdk  # the SDK is slow to import, and a lab opens without it
+        from labkit.device import (  # slow to import, and a lab opens without
+            provisioning_client,
+            sdk,
+        )
 
         network, name = self.network, registration_id or self.registration_id
         asked = f" as {registration_id}" if registration_id else ""
         sent = chain.names(self.chain)
         self._record("provision", f"asks DPS to provision it{asked}, sending {sent}")
         with self._judging():
-            result = sdk.register(network, name, self._identity(sdk))
-        state = result.registration_state
-        assigned = Assignment(state.assigned_hub, state.device_id, result.status, state.sub_status)
+            identity = self._identity(sdk)
+            client = provisioning_client.registrar(network, name, identity, transport, csr)
+            found = client.register()
+        assigned = Assignment(found.hub, found.device_id, found.status, found.substatus)
         self._flash.learn(
             assignment=asdict(assigned), registered=chain.thumbprint(self.certificate)
         )
         self._record("provisioned", f"was assigned to {assigned.hub}")
+        if found.chain:
+            self.operational.install(found.chain)
+            self._record("installed", f"has an operational certificate: {chain.names(found.chain)}")
         return assigned
 
     def connect(self) -> Device:
@@ -182,7 +201,8 @@ class Device(Holder):
                 expected="an assignment by DPS",
                 cure=f"provision it first: lab.device({self.name!r}).provision()",
             )
-        identity = self._identity(sdk)
+        proof = self.operational.proof
+        identity = sdk.TokenX509(*proof) if proof else self._identity(sdk)
         with self._judging():
             self._client = sdk.connect(network, assigned.hub, assigned.device_id, identity)
             self._presents = identity

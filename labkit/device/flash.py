@@ -29,6 +29,7 @@ class Flash:
         self._directory = directory / quote(device, safe="")
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._slots = {"a": self._directory / "chain.pem", "b": self._directory / "chain-b.pem"}
+        self.operational_file = self._directory / "operational.pem"
         self._roots_file = self._directory / "server-roots.pem"
         self._update_keys_file = self._directory / "update-keys.pem"
         self._state_file = self._directory / "state.json"
@@ -86,6 +87,19 @@ class Flash:
         if path not in self._read or self._read[path][0] != edition:
             self._read[path] = edition, reading.read_certificates(path.read_bytes())
         return list(self._read[path][1])
+
+    # ---- what a service has issued to it
+
+    @property
+    def operational(self) -> list[x509.Certificate]:
+        """Its own certificate first; empty while nothing is installed."""
+        return self._certificates(self.operational_file)
+
+    def install_operational(self, certificates: Sequence[x509.Certificate]) -> None:
+        write_whole(self.operational_file, chain.to_pem(certificates))
+
+    def remove_operational(self) -> None:
+        self.operational_file.unlink(missing_ok=True)
 
     # ---- whom it trusts
 

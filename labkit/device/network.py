@@ -12,7 +12,8 @@ MQTT_PORT = 8883
 class Network:
     """What the manufacturer writes into a device's configuration.
 
-    ``address`` is dialled for DPS and, as gateway, for the hub that DPS assigns; ``id_scope``
+    ``address`` is dialled for DPS and, as gateway, for the hub that DPS assigns (at the usual
+    ports by the SDK, which knows no others; at these by the lab's own client); ``id_scope``
     names the provisioning service; ``server_roots`` (PEM) are trusted to vouch for servers: a
     device that is made today gets these, and one that was made earlier has its own.
     """
@@ -20,3 +21,5 @@ class Network:
     address: str
     id_scope: str
     server_roots: str
+    mqtt_port: int = 8883
+    https_port: int = 443

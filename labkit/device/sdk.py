@@ -34,6 +34,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from labkit.device.distrust import causes, found_in
 from labkit.device.handlers import Handlers
 from labkit.device.network import Network
+from labkit.device.registration import Registered
 from labkit.errors import ConnectionFailed, LabError, ProvisioningFailed
 from labkit.hsm import TokenEcKey, TokenKey
 from labkit.pki import reading
@@ -139,6 +140,19 @@ def _seam(transport: Any) -> None:
 
 _seam(mqtt_transport.MQTTTransport)
 _seam(http_transport.HTTPTransport)
+
+
+class SdkRegistrar:
+    """Microsoft's client of DPS: it registers, and can send no request to be signed."""
+
+    def __init__(self, network: Network, registration_id: str, identity: TokenX509) -> None:
+        self._asked = network, registration_id, identity
+
+    def register(self) -> Registered:
+        """Raises ProvisioningFailed."""
+        result = register(*self._asked)
+        state = result.registration_state
+        return Registered(state.assigned_hub, state.device_id, result.status, state.sub_status)
 
 
 def register(network: Network, registration_id: str, identity: TokenX509) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -78,8 +80,14 @@ def operation(found: Operation) -> dict[str, Any]:
         state = {"registrationId": row.registration_id, "status": found.status}
         body["registrationState"] = state
     elif row is not None:
-        body["registrationState"] = device_state(row)
+        body["registrationState"] = {**device_state(row), **_issued(found.chain)}
     return body
+
+
+def _issued(chain: Sequence[bytes]) -> dict[str, Any]:
+    """Base64 of DER, the device's own certificate first and the root last."""
+    found = [b64encode(certificate).decode() for certificate in chain]
+    return {"issuedCertificateChain": found} if found else {}
 
 
 def device_state(row: Registration) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from labkit.wire import azure_json
 
 
 def register(dps: ProvisioningService, caller: Caller, body: bytes, *, force: bool) -> Operation:
-    """Registers with what the body says: the registration ID and a payload, or nothing.
+    """Registers with what the body says: the registration ID, a payload and a certificate signing
+    request, or nothing.
 
     Raises ServiceRefusal.
     """
@@ -17,13 +18,24 @@ def register(dps: ProvisioningService, caller: Caller, body: bytes, *, force: bo
         raise dps.refuse_request(
             caller, "the body is not a JSON object", 'send {"registrationId": "…"}'
         )
-    named = said.get("registrationId")
+    named, csr = said.get("registrationId"), said.get("csr")
+    if not isinstance(csr, str | None):
+        raise dps.refuse_request(
+            caller, "csr is no text", "send the request as base64 of DER, in one line"
+        )
     return dps.register(
         caller,
         named=None if named is None else str(named),
         payload=said.get("payload"),
         force=force,
+        csr=csr,
     )
+
+
+def takes_its_time(dps: ProvisioningService, body: bytes) -> bool:
+    """Whether a registration may have to wait for somebody: a webhook, or a CA's signature. Where
+    it need not, it is sooner done than handed to another thread."""
+    return dps.may_wait or b'"csr"' in body
 
 
 def is_yes(text: str) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -81,6 +81,16 @@ class Situation:
     linked: tuple[LinkedHub, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a device asks for: a ``payload`` is for a custom allocation's webhook, ``csr`` to be
+    signed. ``force`` chooses the hub anew, whatever the reprovision policy says."""
+
+    payload: Any = None
+    force: bool = False
+    csr: str | None = None
+
+
 class Assignments:
     """Assigns devices to hubs, as the service's switches and each entry say. A hub that a device
     ``left`` is told so, by its name."""
@@ -103,19 +113,20 @@ class Assignments:
         attested: Attested,
         situation: Situation,
         presented: Presented,
-        payload: Any,
-        *,
-        force: bool,
+        wish: Wish,
+        check_hub: Callable[[str], None],
     ) -> Registration:
-        """Registers an admitted device under ``name``. Raises Denial where it gets no hub; the
-        record says so too. A record that is ``assigning`` has a busy webhook behind it."""
+        """Registers an admitted device under ``name``. Raises Denial where it gets no hub, or one
+        that ``check_hub`` denies; the record says so too. A record that is ``assigning`` has a busy
+        webhook behind it."""
         assert attested.entry is not None, "admitted by an entry"
         known, linked = situation.known, situation.linked
-        request = Request(name, attested.entry, known, linked, presented, payload)
+        request = Request(name, attested.entry, known, linked, presented, wish.payload)
         try:
-            choice = self._choose(request, force=force)
+            choice = self._choose(request, force=wish.force)
+            check_hub(_label(choice.hub))
         except TryAgain:
-            return self._put_off(request, force=force)
+            return self._put_off(request, wish)
         except Denial as denial:
             self._note_failure(request, denial)
             raise
@@ -170,7 +181,7 @@ class Assignments:
             twin=_twin(entry, known, choice, left),
         )
 
-    def _put_off(self, request: Request, *, force: bool) -> Registration:
+    def _put_off(self, request: Request, wish: Wish) -> Registration:
         known, now = request.known, self._clock.now()
         waiting = known if known is not None and known.status == ASSIGNING else None
         attempts = 1 + (waiting.pending or {}).get("attempts", 0) if waiting is not None else 1
@@ -186,7 +197,7 @@ class Assignments:
             now,
             status=ASSIGNING,
             due=now + timedelta(seconds=wait),
-            pending={"attempts": attempts, "payload": request.payload, "force": force},
+            pending={"attempts": attempts, **asdict(wish)},
             operation_id=waiting.operation_id if waiting is not None else "",
         )
         with self._database.quick_write() as connection:
@@ -205,6 +216,10 @@ class Assignments:
         with self._database.quick_write() as connection:
             registrations.save(connection, record)
             presentations.keep(connection, *about, request.presented, accepted=False)
+
+
+def anywhere(hub: str) -> None:
+    """Denies no hub."""
 
 
 def new_operation_id() -> str:
@@ -239,6 +254,7 @@ def _attempt(
         "error_message": "",
         "due": None,
         "pending": None,
+        "issued": 0,
     }
     operation = operation_id or new_operation_id()
     return replace(_known(request, now), **{**plain, "operation_id": operation, **outcome})

@@ -93,6 +93,7 @@ class EnrollmentGroups(EntryBook[EnrollmentGroup]):
         reprovision: ReprovisionPolicy = MIGRATE,
         initial_twin: InitialTwin | None = None,
         iot_edge: bool = False,
+        credential_policy: str = "",
         status: str = ENABLED,
     ) -> EnrollmentGroup:
         """A group for the devices below ``signing``, a root or intermediate CA; or below ``ca``,
@@ -114,6 +115,7 @@ class EnrollmentGroups(EntryBook[EnrollmentGroup]):
                 allocation_policy=allocation,
                 custom_allocation=webhook,
                 reprovision_policy=reprovision,
+                credential_policy=credential_policy,
                 provisioning_status=status,
             )
         )

@@ -62,6 +62,7 @@ class Enrollments(EntryBook[Enrollment]):
         reprovision: ReprovisionPolicy = MIGRATE,
         initial_twin: InitialTwin | None = None,
         iot_edge: bool = False,
+        credential_policy: str = "",
         status: str = ENABLED,
     ) -> Enrollment:
         """An entry for one device, which proves itself by its own ``certificate`` (self-signed or
@@ -81,6 +82,7 @@ class Enrollments(EntryBook[Enrollment]):
                 allocation_policy=allocation,
                 custom_allocation=webhook,
                 reprovision_policy=reprovision,
+                credential_policy=credential_policy,
                 provisioning_status=status,
                 device_id=device_id,
             )

@@ -132,6 +132,7 @@ class _Entry:
     allocation_policy: str = ""
     custom_allocation: CustomAllocation | None = None
     reprovision_policy: ReprovisionPolicy = MIGRATE
+    credential_policy: str = ""
     provisioning_status: str = ENABLED
     etag: str = ""
     created: datetime = UNSET
@@ -167,6 +168,7 @@ class Enrollment(_Entry):
     ``device_id`` is its name in the hub, the registration ID where it is empty.
     ``allocation_policy`` is one of :data:`ALLOCATION_POLICIES`, or empty for the service's own.
     ``iot_hub_host_name`` and ``iot_hubs`` are host names; empty means all that are linked.
+    ``credential_policy`` is the one under which the Device Registry signs what devices ask for.
     """
 
     device_id: str = ""

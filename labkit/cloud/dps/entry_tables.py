@@ -124,6 +124,7 @@ def _options(options: Mapping[str, Any]) -> dict[str, Any]:
         "allocation_policy": options["allocation_policy"],
         "custom_allocation": CustomAllocation(*custom) if custom is not None else None,
         "reprovision_policy": ReprovisionPolicy(*options["reprovision_policy"]),
+        "credential_policy": options["credential_policy"],
     }
 
 
@@ -150,6 +151,7 @@ def row_of(entry: Entry) -> dict[str, Any]:
         "allocation_policy": entry.allocation_policy,
         "custom_allocation": [custom.webhook_url, custom.api_version] if custom else None,
         "reprovision_policy": [policy.update_hub_assignment, policy.migrate_device_data],
+        "credential_policy": entry.credential_policy,
     }
     if isinstance(entry, Enrollment):
         options["device_id"] = entry.device_id

@@ -48,6 +48,8 @@ class Registration:
     or ``symmetricKey``; ``payload`` is what a webhook had for the device; ``error_code`` is 0
     and ``error_message`` empty unless the last attempt failed. ``assigned_hub`` and
     ``device_id`` outlive a failed attempt: they are empty only before the first assignment.
+    ``issued`` is the number on record of the certificate that the last attempt brought, 0 for
+    none.
     """
 
     registration_id: str
@@ -66,6 +68,7 @@ class Registration:
     error_message: str = ""
     due: datetime | None = None
     pending: Mapping[str, Any] | None = None
+    issued: int = 0
 
     def __repr__(self) -> str:
         return f"<Registration {self.registration_id!r}: {self.status} to {self.assigned_hub}>"
@@ -80,13 +83,15 @@ class Operation:
     """How a registration stands: ``assigning``, ``assigned``, ``failed`` or ``disabled``.
 
     ``retry_after`` is in seconds, 0 where there is nothing to wait for. ``registration`` may be
-    None while it is assigning.
+    None while it is assigning. ``chain`` is the certificate that it brought, with its issuers up
+    to the root, each in DER.
     """
 
     operation_id: str
     status: str
     registration: Registration | None = None
     retry_after: int = 0
+    chain: tuple[bytes, ...] = ()
 
 
 _table = Table(
@@ -110,6 +115,7 @@ _table = Table(
     Column("error_message", String, nullable=False),
     Column("due", UtcDateTime),
     Column("pending", JSON(none_as_null=True)),
+    Column("issued", Integer, nullable=False),
     sqlite_with_rowid=False,  # one tree less to write at each registration
 )
 _NAMES = tuple(field.name for field in fields(Registration))

@@ -19,6 +19,8 @@ from labkit.cloud.dps.assignment import (
     SERVICE,
     Assignments,
     Situation,
+    Wish,
+    anywhere,
     new_operation_id,
     registered_name,
 )
@@ -27,7 +29,9 @@ from labkit.cloud.dps.certificates import DpsCertificates
 from labkit.cloud.dps.enrollment_groups import EnrollmentGroups
 from labkit.cloud.dps.enrollments import Enrollments
 from labkit.cloud.dps.entries import CUSTOM, Entry
+from labkit.cloud.dps.issuance import Issuance, Issuer
 from labkit.cloud.dps.registrations import (
+    ASSIGNED,
     ASSIGNING,
     DISABLED,
     Operation,
@@ -58,13 +62,14 @@ _ALONE = "no other registration of this device is under way"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A device as it introduced itself: the IDs that it claims, what it showed in TLS, and the
-    SAS token of one that has a symmetric key."""
+    """A device as it introduced itself: the IDs that it claims, what it showed in TLS, the
+    SAS token of one that has a symmetric key, and the version of the API that it speaks."""
 
     id_scope: str
     registration_id: str
     presented: Presented
     token: str = field(default="", repr=False)
+    api_version: str = ""
 
 
 class ProvisioningService(Switches):
@@ -78,7 +83,13 @@ class ProvisioningService(Switches):
     """
 
     def __init__(
-        self, database: Database, clock: Clock, events: Events, refusals: Refusals, hubs: Hubs
+        self,
+        database: Database,
+        clock: Clock,
+        events: Events,
+        refusals: Refusals,
+        hubs: Hubs,
+        issuer: Issuer,
     ) -> None:
         super().__init__(database)
         self._database, self._clock, self._events = database, clock, events
@@ -92,6 +103,7 @@ class ProvisioningService(Switches):
         self.registrations = Registrations(database, events, refusals)
         self.linked_hubs = LinkedHubs(database, events)
         self._assignments = Assignments(database, clock, self.linked_hubs, self, hubs.cut_off)
+        self._issuance = Issuance(database, issuer)
         self.hub_address = ""
         self.real_time: Callable[[], datetime] = machine_time
         self._under_way: set[str] = set()
@@ -138,13 +150,20 @@ class ProvisioningService(Switches):
             self._admit(caller, self._situation(caller), disabled_too=True)
 
     def register(
-        self, caller: Caller, *, named: str | None = None, payload: Any = None, force: bool = False
+        self,
+        caller: Caller,
+        *,
+        named: str | None = None,
+        payload: Any = None,
+        force: bool = False,
+        csr: str | None = None,
     ) -> Operation:
         """Attests the device and assigns it to a hub, where it gets an identity.
 
         ``named`` is the registration ID that the request itself holds, where it holds one;
         ``payload`` is for a custom allocation's webhook, for whose answer this waits. ``force``
-        chooses the hub anew whatever the reprovision policy says. Raises ServiceRefusal.
+        chooses the hub anew whatever the reprovision policy says. ``csr`` (base64 of DER) is to be
+        signed, by the credential policy of the enrollment. Raises ServiceRefusal.
         """
         with self.told(caller):
             self.limits.count_registration()
@@ -161,7 +180,7 @@ class ProvisioningService(Switches):
         attested = self._admit(caller, situation, disabled_too=self.disabled_answer == STATUS)
         if attested.refusal is not None:
             return self._say_disabled(caller, attested, situation)
-        return self._assign(caller, attested, situation, payload, force=force)
+        return self._assign(caller, attested, situation, Wish(payload, force, csr))
 
     def operation(self, caller: Caller, operation_id: str) -> Operation:
         """The state of an earlier registration. Raises ServiceRefusal.
@@ -183,8 +202,8 @@ class ProvisioningService(Switches):
         if found.pending is None or found.waits(self._clock.now()):
             return self._operation(found)
         said = found.pending
-        force = bool(said.get("force"))
-        return self._assign(caller, attested, situation, said.get("payload"), force=force)
+        wish = Wish(said.get("payload"), bool(said.get("force")), said.get("csr"))
+        return self._assign(caller, attested, situation, wish)
 
     def lookup(self, caller: Caller) -> Registration:
         """The device's registration record, without an operation. Raises ServiceRefusal."""
@@ -256,20 +275,18 @@ class ProvisioningService(Switches):
         return attest(name, caller.presented, situation.individual, *books, now)
 
     def _assign(
-        self,
-        caller: Caller,
-        attested: Attested,
-        situation: Situation,
-        payload: Any,
-        *,
-        force: bool,
+        self, caller: Caller, attested: Attested, situation: Situation, wish: Wish
     ) -> Operation:
         name = registered_name(caller.presented, caller.registration_id)
+        with self.told(caller):
+            attested, commission = self._issuance.accept(name, attested, wish, caller.api_version)
+        check_hub = commission.check_hub if commission is not None else anywhere
         try:
             with self._alone(caller, attested.entry):
                 record = self._assignments.assign(
-                    name, attested, situation, caller.presented, payload, force=force
+                    name, attested, situation, caller.presented, wish, check_hub
                 )
+                record = self._issuance.fulfil(commission, record)
         except Denial as denial:
             self._refuse(caller, denial.error, *denial.checks)
             return self._operation(self.registrations.get(name))
@@ -302,7 +319,8 @@ class ProvisioningService(Switches):
         delayed = record.due is not None and record.waits(self._clock.now())
         if record.status == ASSIGNING or delayed:
             return Operation(record.operation_id, ASSIGNING, None, self.retry_after)
-        return Operation(record.operation_id, record.status, self._as_told(record))
+        chain = self._issuance.chain(record) if record.status == ASSIGNED else ()
+        return Operation(record.operation_id, record.status, self._as_told(record), chain=chain)
 
     def _as_told(self, record: Registration) -> Registration:
         """The record as its device is told of it."""

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Table, bindparam, select
 
 from labkit import ids
 from labkit.cloud import codes
+from labkit.cloud.adr import names
 from labkit.cloud.dps import entry_tables as tables
 from labkit.cloud.dps.entries import (
     ALLOCATION_POLICIES,
@@ -62,6 +63,9 @@ def check_entry(entry: Enrollment | EnrollmentGroup) -> None:
     if entry.provisioning_status not in (ENABLED, DISABLED):
         wanted = f"{ENABLED} or {DISABLED}"
         raise _wrong(entry.id, "provisioningStatus", entry.provisioning_status, wanted)
+    if entry.credential_policy and not names.is_policy(entry.credential_policy):
+        found = repr(entry.credential_policy)
+        raise _wrong(entry.id, "credentialPolicyName", found, names.POLICY_RULE)
     _check_allocation(entry)
     _check_attestation(entry, individual)
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection, select
 
 from labkit.clock import Clock
 from labkit.cloud import codes, policies, presentations, sas
+from labkit.cloud.adr import advice
 from labkit.cloud.certificates import CaCertificates
 from labkit.cloud.cures import Place
 from labkit.cloud.hub.authentication import House, Visitor, authenticate
 from labkit.cloud.hub.tables import DeviceIdentity
 from labkit.cloud.policies import Policies
+from labkit.cloud.presented import Presented
 from labkit.cloud.refusals import Refusals
 from labkit.cloud.store import machine_time
 from labkit.cloud.trust import Trust
 from labkit.database import Database
-from labkit.trace import first_failure
+from labkit.pki import verdict
+from labkit.trace import Check, first_failure
 
 _REGISTRATION = "registration"
 """What a device that signs with its own key may call that key (``skn``)."""
@@ -61,8 +65,18 @@ class Admission:
             if accepted:
                 then()
         if not accepted:
-            error = codes.HUB_UNAUTHORIZED
-            raise self._refusals.refuse("hub", visitor.device_id, error, checks, presented)
+            error, told = codes.HUB_UNAUTHORIZED, self._advised(checks, presented)
+            raise self._refusals.refuse("hub", visitor.device_id, error, told, presented)
+
+    def _advised(self, checks: tuple[Check, ...], presented: Presented) -> tuple[Check, ...]:
+        """The checks, with the cure for a chain that the Device Registry has issued: its CAs are
+        brought to the hub, and nobody has to upload and prove them."""
+        failure = first_failure(checks)
+        if failure is None or failure.name not in (verdict.ANCHOR, verdict.ISSUER):
+            return checks
+        cures = advice.cures(self._database, self._hub, presented.chain)
+        better = replace(failure, cures=cures, source=advice.SOURCE) if cures else failure
+        return tuple(better if check is failure else check for check in checks)
 
     def _house(self, token: str) -> House:
         """Looked up before the transaction: a policy that is asked for the first time is made."""

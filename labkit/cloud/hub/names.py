@@ -7,7 +7,7 @@ import re
 from labkit.errors import LabError
 
 DOMAIN = "azure-devices.net"
-RESERVED = frozenset({"dps", "hub", "mqtt", "https", "tls"})
+RESERVED = frozenset({"dps", "hub", "mqtt", "https", "tls", "registry"})
 """Under these names the books and the event log keep what is not a single hub's."""
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{1,48}[A-Za-z0-9])")
 

@@ -3,8 +3,8 @@
     …/provisioningServices/{name}    the resource, its keys, its CA certificates
     …/IotHubs/{name}                 the same: one code, as it is one shape
 
-Any bearer token is taken: who somebody is in Azure is no subject of this lab. None is 401. Keys
-are told to this machine only, for otherwise they would keep nobody out.
+Keys are told to this machine only, for otherwise they would keep nobody out. Of a PUT only the link
+to a namespace of the Device Registry is taken: what else a resource is, is set elsewhere.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import base64
 import ipaddress
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import format_datetime
 from typing import Any
 
@@ -25,26 +25,23 @@ from labkit.cloud.hub.links import LinkedHub
 from labkit.cloud.policies import Policies, Policy
 from labkit.cloud.store import setting
 from labkit.database import Database
-from labkit.errors import Conflict, LabError, NotFound, ServiceRefusal
+from labkit.errors import NotFound
 from labkit.wire import azure_json
 from labkit.wire.endpoints import DPS_NAME, GLOBAL_ENDPOINT, RESOURCE_GROUP, SERVICE_ENDPOINT
-from labkit.wire.http.dps_errors import REQUEST_ID
+from labkit.wire.http import arm_answers, arm_links, arm_registry
+from labkit.wire.http.arm_answers import guarded
+from labkit.wire.http.arm_registry import LOCATION
 from labkit.wire.http.fields import Fields
 from labkit.wire.http.messages import (
-    Handler,
-    Reply,
     Request,
     Response,
     Router,
-    changed,
     json_response,
 )
 
-LOCATION = "local"
-
-_GROUP = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Devices"
+_PROVIDER = "Microsoft.Devices"
+_GROUP = f"/subscriptions/{{subscription}}/resourceGroups/{{group}}/providers/{_PROVIDER}"
 _DPS, _HUB = "ProvisioningServices", "IotHubs"
-_STATUS = {NotFound: (404, "NotFound"), Conflict: (409, "Conflict")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +73,14 @@ def subscription(database: Database) -> str:
 
 
 def add_routes(router: Router, cloud: Cloud) -> None:
-    """Serves the lab's DPS and hubs as resources."""
+    """Serves the lab's DPS, hubs and Device Registry as resources."""
     arm = _Arm(router, cloud)
+    arm_registry.add_routes(router, cloud, subscription(cloud.database))
     for kind in (_DPS, _HUB):
         one = f"{_GROUP}/{kind}/{{name}}"
         arm.add("GET", one, kind, _get)
+        arm.add("PUT", one, kind, arm.link)
+        arm.add("PATCH", one, kind, arm.link)
         arm.add("POST", f"{one}/listkeys", kind, _at_home(_list_keys))
         keys = "keys" if kind == _DPS else "IotHubKeys"
         arm.add("POST", f"{one}/{keys}/{{key}}/listkeys", kind, _at_home(_one_key))
@@ -100,15 +100,10 @@ class _Arm:
 
     def add(self, method: str, path: str, kind: str, handler: _Handler) -> None:
         def answer(request: Request, parts: dict[str, str]) -> Response:
-            if not request.headers.get("authorization", "").lower().startswith("bearer "):
-                return _error(401, "AuthenticationFailed", "A bearer token is missing.")
-            try:
-                with self._cloud.refusals.told(_service_of(kind), parts["name"]):
-                    return handler(self._resource(kind, parts), request, parts)
-            except LabError as error:
-                return _refused(error)
+            with self._cloud.refusals.told(_service_of(kind), parts["name"]):
+                return handler(self._resource(kind, parts), request, parts)
 
-        self._router.add(method, path, _identified(answer))
+        self._router.add(method, path, guarded(answer))
 
     def _resource(self, kind: str, parts: dict[str, str]) -> _Resource:
         """Raises NotFound."""
@@ -132,15 +127,34 @@ class _Arm:
             "serviceOperationsHostName": SERVICE_ENDPOINT,
             "idScope": dps.id_scope,
             "iotHubs": [_linked_json(hub) for hub in dps.linked_hubs],
+            **self._linked(_DPS, "dps"),
         }
         policies = self._cloud.policies("dps")
         return self._made(_DPS, DPS_NAME, dps.certificates, policies, shown)
 
     def _hub(self, name: str) -> _Resource:
         hub = self._cloud.hubs.get(name)
-        shown = {"hostName": hub.host_name}
+        shown = {"hostName": hub.host_name, **self._linked(_HUB, hub.name)}
         policies = self._cloud.policies(hub.name)
         return self._made(_HUB, hub.name, hub.certificates, policies, shown)
+
+    def link(self, resource: _Resource, request: Request, parts: dict[str, str]) -> Response:
+        """Links a resource to the namespace that it names, if it names one."""
+        said = Fields.of(request.body).object("properties") or Fields({})
+        if named := arm_links.named(said):
+            namespace = self._cloud.registry.namespaces.get(named)
+            if resource.type == f"{_PROVIDER}/{_DPS}":
+                namespace.link_dps()
+            else:
+                namespace.link_hub(resource.name)
+        kind = resource.type.rpartition("/")[2]
+        return json_response(200, self._resource(kind, parts).to_json())
+
+    def _linked(self, kind: str, service: str) -> dict[str, Any]:
+        namespace = self._cloud.registry.namespaces.of(service)
+        if namespace is None:
+            return {}
+        return arm_links.shown(kind, arm_registry.namespace_id(self._subscription, namespace.name))
 
     def _made(
         self,
@@ -151,7 +165,7 @@ class _Arm:
         shown: dict[str, Any],
     ) -> _Resource:
         group = _GROUP.format(subscription=self._subscription, group=RESOURCE_GROUP)
-        type_ = f"Microsoft.Devices/{kind}"
+        type_ = f"{_PROVIDER}/{kind}"
         return _Resource(f"{group}/{kind}/{name}", name, type_, certificates, policies, shown)
 
 
@@ -163,7 +177,9 @@ def _at_home(handler: _Handler) -> _Handler:
 
     def answer(resource: _Resource, request: Request, parts: dict[str, str]) -> Response:
         if not ipaddress.ip_address(request.peer).is_loopback:
-            return _error(403, "AuthorizationFailed", "Keys are told to this machine only.")
+            return arm_answers.error(
+                403, "AuthorizationFailed", "Keys are told to this machine only."
+            )
         return handler(resource, request, parts)
 
     return answer
@@ -271,30 +287,5 @@ def _key_json(policy: Policy) -> dict[str, str]:
     }
 
 
-def _refused(error: LabError) -> Response:
-    """ARM has room for a sentence: the lab's own, where Azure's is not known."""
-    if isinstance(error, ServiceRefusal):
-        response = _error(error.error.status, str(error.error.code), error.error.message)
-        return replace(response, headers={**response.headers, REQUEST_ID: error.tracking_id})
-    found = (answer for kind, answer in _STATUS.items() if isinstance(error, kind))
-    return _error(*next(found, (400, "BadRequest")), " ".join(str(error).split()))
-
-
-def _error(status: int, code: str, message: str) -> Response:
-    return json_response(status, {"error": {"code": code, "message": message}})
-
-
 def _service_of(kind: str) -> str:
     return "dps" if kind == _DPS else "hub"
-
-
-def _identified(handler: Handler) -> Handler:
-    """ARM's answers have a request ID, whatever they are."""
-
-    def answer(request: Request, parts: dict[str, str]) -> Reply:
-        def identified(response: Response) -> Response:
-            return replace(response, headers={REQUEST_ID: str(uuid.uuid4()), **response.headers})
-
-        return changed(handler(request, parts), identified)
-
-    return answer

@@ -46,7 +46,7 @@ def add_routes(router: Router, dps: ProvisioningService) -> None:
     def look_up(request: Request, parts: dict[str, str]) -> Response:
         caller = _caller(request, parts)
         said = azure_json.read_object(request.body.strip() or b"{}")
-        if said is None or said.get("csr"):
+        if said is None or said.get("csr") is not None:
             why = "it holds a CSR" if said else "the body is not a JSON object"
             raise dps.refuse_request(caller, why, 'send {"registrationId": "…"}')
         return json_response(200, azure_json.device_state(dps.lookup(caller)))
@@ -58,7 +58,8 @@ def add_routes(router: Router, dps: ProvisioningService) -> None:
 
 def _caller(request: Request, parts: dict[str, str]) -> Caller:
     token = request.headers.get("authorization", "")
-    return Caller(parts["scope"], parts["id"], request.presented, token)
+    version = request.query.get("api-version", "")
+    return Caller(parts["scope"], parts["id"], request.presented, token, version)
 
 
 def _answer(found: Operation, request: Request, parts: dict[str, str]) -> Response:

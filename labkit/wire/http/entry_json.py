@@ -82,6 +82,7 @@ def _shared(said: Fields) -> dict[str, Any]:
         "allocation_policy": said.text("allocationPolicy"),
         "custom_allocation": _custom_allocation(said),
         "reprovision_policy": _reprovision_policy(policy) if policy else ReprovisionPolicy(),
+        "credential_policy": said.text("credentialPolicyName"),
         "provisioning_status": said.text("provisioningStatus", "enabled"),
         "etag": said.text("etag"),
     }
@@ -178,6 +179,7 @@ def entry_json(entry: Entry, *, secrets: bool = False) -> dict[str, Any]:
             "webhookUrl": entry.custom_allocation.webhook_url,
             "apiVersion": entry.custom_allocation.api_version,
         },
+        "credentialPolicyName": entry.credential_policy,
         "createdDateTimeUtc": azure_json.timestamp(entry.created),
         "lastUpdatedDateTimeUtc": azure_json.timestamp(entry.updated),
     }

@@ -104,7 +104,8 @@ class MqttConnection(Watcher):
         client_id, presented = connect.client_id, self._link.presented
         parts = connect.user_name.split("/", 3)
         if len(parts) >= 3 and parts[1] == "registrations":
-            caller = Caller(parts[0], parts[2], presented, connect.token)
+            version = topics.properties("".join(parts[3:])).get("api-version", "")
+            caller = Caller(parts[0], parts[2], presented, connect.token, version)
             return DpsFace(self._cloud.dps, client_id, caller)
         if (user := _hub_user(connect.user_name)) is not None:
             hub = self._cloud.hubs.named_by(user, presented)

@@ -38,17 +38,13 @@ class DpsFace(Face):
             force = provisioning.is_yes(query.get("forceRegistration", ""))
             body = message.payload
             asked = partial(provisioning.register, self._dps, self._caller, body, force=force)
-            return self._given(asked, rid)
+            job = partial(_answers, asked, rid)
+            return job if provisioning.takes_its_time(self._dps, body) else job()
         if path == _STATUS:
             named = query.get("operationId", "")
-            return self._given(partial(self._dps.operation, self._caller, named), rid)
+            job = partial(_answers, partial(self._dps.operation, self._caller, named), rid)
+            return job if self._dps.may_wait else job()
         raise MalformedPacket(f"PUBLISH to {message.topic!r}, which DPS does not know")
-
-    def _given(self, asked: Callable[[], Operation], rid: str) -> Iterable[Publish] | Job:
-        """Where no webhook can be in the way, the answers: that is sooner done than handed to
-        another thread. Else the job that gives them."""
-        job = partial(_answers, asked, rid)
-        return job if self._dps.may_wait else job()
 
 
 def _answers(asked: Callable[[], Operation], rid: str) -> list[Publish]:

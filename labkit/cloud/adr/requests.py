@@ -1,0 +1,112 @@
+"""Which certificate signing requests of devices are signed (Azure documentation, IoT Hub:
+certificate issuance, what a request has to be).
+
+The checks are made in order, and the first that fails ends it: each later one needs those before.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from labkit import ids
+from labkit.cloud.adr.books import P384
+from labkit.pki import chain, profiles, request
+from labkit.trace import Check, failed, passed
+
+LARGEST = 8 * 1024
+"""Bytes of a request in DER; the hub's own operation has this bound."""
+FORM = "the request is base64 of DER (PKCS#10), without the lines of PEM around it"
+KEY = "its key is one that the policy signs"
+NAME = "its common name is the registration ID"
+
+_SOURCE = "Azure documentation, IoT Hub: certificate issuance (CSR requirements)"
+_MAKE = (
+    "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes -keyout KEY "
+    "-subj /CN={} -outform DER | base64 -w0"
+)
+_OWN = frozenset({request.KEY, request.NAME, request.REGISTRATION})
+"""Rules of the lab's other CAs, in whose place others stand here."""
+
+
+def read(text: str) -> x509.CertificateSigningRequest | None:
+    """The request, as far as it can be read at all."""
+    try:
+        return x509.load_der_x509_csr(base64.b64decode(text, validate=True))
+    except (binascii.Error, *chain.UNREADABLE):
+        return None
+
+
+def examine(text: str, registration_id: str, wanted_key: str) -> Iterator[Check]:
+    """The checks of a request as it came, in order; ``wanted_key`` is the registry's switch."""
+    yield _form(text, registration_id)
+    csr = read(text)
+    assert csr is not None, "asked only after it could be read"
+    for check in request.examine(csr, profiles.DEVICE):
+        if check.name not in _OWN:
+            yield check
+    yield _key(csr, registration_id, wanted_key)
+    yield _name(csr, registration_id)
+
+
+def _form(text: str, about: str) -> Check:
+    if len(text) > LARGEST * 4 // 3 + 4:
+        why, cure = f"it has {len(text):,} characters", f"send {LARGEST:,} bytes at most"
+        return failed(FORM, about, why, cure, source=_SOURCE)
+    if "-----" in text:
+        cure = "send what is between the lines, in one line; or openssl req -outform DER | base64"
+        return failed(FORM, about, "it has PEM's BEGIN and END lines", cure, source=_SOURCE)
+    if read(text) is not None:
+        return passed(FORM, about, "it can be read")
+    cure = f"make it anew: {_MAKE.format(about)}"
+    return failed(FORM, about, _unread(text), cure, source=_SOURCE)
+
+
+def _unread(text: str) -> str:
+    """Why it is no request in base64."""
+    try:
+        found = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return "it is no base64: blanks and line breaks do not belong into it either"
+    if b"-----BEGIN" in found:
+        return "it is base64 of PEM, which is base64 already: encode the DER alone"
+    return f"the {len(found)} bytes that it stands for are no PKCS#10 request"
+
+
+def _key(csr: x509.CertificateSigningRequest, about: str, wanted: str) -> Check:
+    key, curves = csr.public_key(), ("P-384",) if wanted == P384 else ("P-256", "P-384")
+    found = request.describe_key(key)
+    if isinstance(key, ec.EllipticCurvePublicKey) and found in curves:
+        return passed(KEY, about, f"it is {found}")
+    return failed(
+        KEY,
+        about,
+        f"it is {found}; signed are {' and '.join(curves)}",
+        f"make a key on P-384, and a new request: {_MAKE.format(about)}",
+        *_other_curve(found, wanted),
+        source=_SOURCE,
+    )
+
+
+def _other_curve(found: str, wanted: str) -> tuple[str, ...]:
+    if wanted != P384 or found != "P-256":
+        return ()
+    as_sampled = 'let the registry sign P-256 too, as the C sample has it: request_key = "EC"'
+    return (as_sampled,)
+
+
+def _name(csr: x509.CertificateSigningRequest, registration_id: str) -> Check:
+    found = chain.common_name(csr)
+    if ids.same(found, registration_id):
+        return passed(NAME, registration_id, f"both are {found!r}")
+    return failed(
+        NAME,
+        registration_id,
+        f"the device registers as {registration_id!r}, its request says {found!r}",
+        f"make the request again with CN={registration_id}",
+        source=_SOURCE,
+    )

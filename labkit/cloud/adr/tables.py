@@ -1,0 +1,75 @@
+"""What the Device Registry remembers. No row of a CA or of a certificate is ever deleted: what was
+signed once is known for good."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from cryptography import x509
+from sqlalchemy import Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from labkit.cloud.store import Base
+
+
+class NamespaceRow(Base):
+    """A namespace. ``uuid`` tells it from one of the same name that was deleted before."""
+
+    __tablename__ = "adr_namespace"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    uuid: Mapped[str] = mapped_column(unique=True)
+    created: Mapped[datetime]
+
+
+class CaRow(Base):
+    """A CA of a namespace: its root, where ``policy`` is empty, or the issuing CA of a policy.
+
+    ``days`` is how long what a policy signs is valid; ``token`` and ``key`` are labels; ``retired``
+    is the moment in which the credential or policy was deleted.
+    """
+
+    __tablename__ = "adr_ca"
+    __table_args__ = (Index("adr_ca_by_policy", "namespace", "policy"),)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    namespace: Mapped[str]
+    policy: Mapped[str]
+    days: Mapped[int]
+    token: Mapped[str]
+    key: Mapped[str]
+    der: Mapped[bytes]
+    issuer: Mapped[int | None]
+    created: Mapped[datetime]
+    updated: Mapped[datetime]
+    etag: Mapped[str]
+    retired: Mapped[datetime | None] = mapped_column(default=None)
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        return x509.load_der_x509_certificate(self.der)
+
+
+class LinkRow(Base):
+    """A service that belongs to a namespace, ``dps`` or a hub's name: to one at the most."""
+
+    __tablename__ = "adr_link"
+    service: Mapped[str] = mapped_column(primary_key=True)
+    namespace: Mapped[str] = mapped_column(index=True)
+
+
+class CertificateRow(Base):
+    """A certificate that was issued, and the request that it answers. ``device`` is the
+    registration ID in lower case, ``public_key`` the SHA-256 of the key that was certified."""
+
+    __tablename__ = "adr_certificate"
+    __table_args__ = (Index("adr_certificate_by_device", "device", "ca"),)
+    number: Mapped[int] = mapped_column(primary_key=True, init=False)
+    ca: Mapped[int]
+    device: Mapped[str]
+    registration_id: Mapped[str]
+    device_id: Mapped[str]
+    hub: Mapped[str]
+    public_key: Mapped[str]
+    der: Mapped[bytes]
+    request: Mapped[bytes]
+    at: Mapped[datetime]
+    ends: Mapped[datetime]

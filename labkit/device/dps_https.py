@@ -1,0 +1,54 @@
+"""DPS over HTTPS, from a device: two requests."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from labkit.device.dps_answer import API_VERSION, PATIENCE, Answer, seconds
+from labkit.device.network import Network
+
+_LARGEST = 1024 * 1024
+
+
+class HttpsConnection:
+    """One connection, kept for all requests. ``where`` is ``{idScope}/registrations/{id}``."""
+
+    def __init__(self, connection: http.client.HTTPSConnection, where: str, token: str) -> None:
+        self._connection, self._where = connection, where
+        self._headers = {"Content-Type": "application/json"}
+        if token:
+            self._headers["Authorization"] = token
+
+    def register(self, body: bytes) -> Answer:
+        """The answer to a registration."""
+        return self._ask("PUT", "register", body)
+
+    def poll(self, operation_id: str) -> Answer:
+        """How an earlier one stands."""
+        return self._ask("GET", f"operations/{operation_id}", None)
+
+    def _ask(self, method: str, what: str, body: bytes | None) -> Answer:
+        path = f"/{self._where}/{what}?api-version={API_VERSION}"
+        self._connection.request(method, path, body, self._headers)
+        response = self._connection.getresponse()
+        found: dict[str, Any] = json.loads(response.read(_LARGEST) or b"{}")
+        return Answer(response.status, found, seconds(response.headers.get("Retry-After", "")))
+
+
+@contextmanager
+def connect(
+    network: Network, where: str, token: str, context: ssl.SSLContext
+) -> Iterator[HttpsConnection]:
+    """A connection to DPS, until the block ends. Raises OSError, ssl.SSLError."""
+    opened = http.client.HTTPSConnection(
+        network.address, network.https_port, timeout=PATIENCE, context=context
+    )
+    try:
+        yield HttpsConnection(opened, where, token)
+    finally:
+        opened.close()
