@@ -70,9 +70,8 @@ class Device:
             flash.install_roots(reading.read_certificates(network().server_roots))
 
     def __repr__(self) -> str:
-        return (
-            f"<Device {self.name!r}, key in its own token, sends {chain.names(self._flash.chain)}>"
-        )
+        place = "a file" if self._flash.holds_a_key else "its own token"
+        return f"<Device {self.name!r}, key in {place}, sends {chain.names(self._flash.chain)}>"
 
     @property
     def key(self) -> TokenKey:
@@ -308,7 +307,7 @@ class Device:
         return self._client
 
     def _identity(self, sdk: Any) -> Any:
-        return sdk.TokenX509(self._flash.chain_file, self.key)
+        return sdk.identity(self._flash.chain_file, self.key)
 
     def _record(self, kind: str, text: str) -> None:
         self._events.record("device", kind, f"{self.name} {text}", device=self.name)

@@ -1,5 +1,5 @@
 """A device's flash memory: a folder with its certificate chain, its trust store, and what it
-learned. No key.
+learned. No key, unless the device was made with the mistake of keeping that in a file.
 
 A device may lose power at any time, so each file is replaced whole.
 """
@@ -15,14 +15,20 @@ from urllib.parse import quote
 from cryptography import x509
 
 from labkit.files import write_whole
+from labkit.hsm.key_folder import SUFFIX
 from labkit.pki import chain, reading
+
+
+def folder_of(directory: Path, device: str) -> Path:
+    """The folder, below ``directory``, that is a device's flash."""
+    return directory / quote(device, safe="")
 
 
 class Flash:
     """``chain_file`` is what the device sends in TLS: PEM, its own certificate first."""
 
     def __init__(self, directory: Path, device: str) -> None:
-        self._directory = directory / quote(device, safe="")
+        self._directory = folder_of(directory, device)
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.chain_file = self._directory / "chain.pem"
         self._roots_file = self._directory / "server-roots.pem"
@@ -45,6 +51,11 @@ class Flash:
 
     def install(self, certificates: Sequence[x509.Certificate]) -> None:
         write_whole(self.chain_file, chain.to_pem(certificates))
+
+    @property
+    def holds_a_key(self) -> bool:
+        """Whether a private key lies in it, where it does not belong."""
+        return any(self._directory.glob(f"*{SUFFIX}"))
 
     @property
     def roots(self) -> str:
