@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from labkit.cloud.hub import Hub
     from labkit.cloud.refusals import Refusal, Refusals
     from labkit.device import Device, Impostor, Network
-    from labkit.drill import Attacker
+    from labkit.drill import Attacker, Attempts
     from labkit.explanation import Explanation
     from labkit.graph import Picture
     from labkit.hsm import Algorithm, TokenKey
@@ -189,6 +189,11 @@ class Lab:
     def attackers(self) -> list[Attacker]:
         """Those who were named, or who left a trace in this workspace."""
         return self._rooms.attackers()
+
+    @property
+    def attempts(self) -> Attempts:
+        """The book of what attackers have tried."""
+        return self._rooms.grounds.attempts
 
     def public_ca(self, name: str = "Example Trust Services") -> PublicCA[Device]:
         """A stand-in for a company that sells CA certificates: made when first named."""

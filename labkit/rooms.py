@@ -131,8 +131,8 @@ class Rooms:
         names."""
         folder = self._path / "attackers"
         thieves = {unquote(found.name) for found in folder.iterdir()} if folder.exists() else set()
-        tried = {attempt.attacker for attempt in self.grounds.attempts.all()}
-        return [self.attacker(name) for name in sorted(thieves | tried | self._attackers.keys())]
+        names = thieves.union(self._attackers, self.grounds.attempts.attackers())
+        return [self.attacker(name) for name in sorted(names)]
 
     def close(self) -> None:
         """Disconnects devices, closes ports, databases and tokens. Harmless when called twice.

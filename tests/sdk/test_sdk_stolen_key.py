@@ -55,6 +55,7 @@ class Breach:
         self.lab: Lab = story.lab
         self.widget = story.technician.make_device(NAME, key_in_file=True)
         self.story, self.mallory = story, story.lab.attacker()
+        self.policy = MIGRATE
 
     def begin(self) -> Attacker:
         self.widget.provision()
@@ -76,7 +77,9 @@ class Individual(Breach):
         new_key_and_certificate(self.widget, self.story.technician)
         entry = self.lab.dps.enrollments.get(NAME)
         only_the_new = X509Attestation(CLIENT, self.widget.certificate)
-        self.lab.dps.enrollments.update(replace(entry, attestation=only_the_new))
+        self.lab.dps.enrollments.update(
+            replace(entry, attestation=only_the_new, reprovision_policy=self.policy)
+        )
 
 
 class Group(Breach):
@@ -94,7 +97,9 @@ class Group(Breach):
         new_key_and_certificate(self.widget, another)
         entry = self.lab.dps.enrollment_groups.get("technician-z")
         only_the_new = X509Attestation(SIGNING, another.certificate)
-        self.lab.dps.enrollment_groups.update(replace(entry, attestation=only_the_new))
+        self.lab.dps.enrollment_groups.update(
+            replace(entry, attestation=only_the_new, reprovision_policy=self.policy)
+        )
 
 
 @pytest.fixture(params=[Individual, Group], ids=["individual", "group"])
@@ -142,6 +147,7 @@ def test_cure_two_the_device_reprovisions_to_the_same_hub(
     breach: Breach, policy: ReprovisionPolicy
 ) -> None:
     """The identity stays, with its twin where that migrates; its credential is another."""
+    breach.policy = policy
     mallory = breach.begin()
     mallory.try_hub(stay=True)
     breach.contain()
