@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
+from labkit.device.assignment import Assignment
 from labkit.device.device import Device
 from labkit.device.flash import Flash
 from labkit.device.network import Network
@@ -17,7 +18,7 @@ from labkit.pki.identity import Identity
 class Impostor(Device):
     """A device in the hands of ``holder``: the same name, the same certificates, and another copy
     of the same key, or another key. Its flash is its own, so the true device knows nothing of
-    it."""
+    it. ``target`` is where they connect to, whatever DPS has told them."""
 
     def __init__(
         self,
@@ -29,6 +30,7 @@ class Impostor(Device):
     ) -> None:
         super().__init__(copy, flash, network, events)
         self.holder = holder
+        self.target: Assignment | None = None
 
     def __repr__(self) -> str:
         has_copy = self.certificate.public_key() == self.key.public_key()
@@ -44,6 +46,11 @@ class Impostor(Device):
             cure=f"have the device ask: lab.device({self.name!r}).renew(...)",
         )
 
+    @property
+    def assignment(self) -> Assignment | None:
+        """The hub that they aim at: :attr:`target`, else what DPS or the device's flash said."""
+        return self.target or super().assignment
+
     def _record(self, kind: str, text: str) -> None:
         told = f"{self.holder}, as {self.name}, {text}"
-        self._events.record("device", kind, told, device=self.name)
+        self._events.record("device", kind, told, device=self.name, by=self.holder)

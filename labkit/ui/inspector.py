@@ -9,10 +9,12 @@ from cryptography import x509
 
 from labkit.cloud.dps.entries import Enrollment, EnrollmentGroup, SymmetricKeyAttestation
 from labkit.cloud.hub.credentials import SAS, form_of
+from labkit.graph import intruder
 from labkit.graph.kinds import KIND_WORDS
 from labkit.graph.reissued import Reissued, ca_node, reissued
 from labkit.graph.removed import Removed, removed
 from labkit.graph.servers import ENDPOINT, ISSUING, are_shown, node_of
+from labkit.hsm.key_folder import FILE_KEYS
 from labkit.pki import chain
 from labkit.ui.inspection import Inspection, certificate_facts
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from labkit.cloud.hub.tables import DeviceIdentity
     from labkit.cloud.presentations import Presentation
     from labkit.device import Device
+    from labkit.drill import Attacker
     from labkit.hsm import TokenKey
     from labkit.lab import Lab
     from labkit.supplychain import CertificateAuthority, Custodian
@@ -59,6 +62,9 @@ class _Inspector:
             yield again.node, self._reissued(again)
         for device in self._lab.devices:
             yield f"device {device.name}", self._device(device)
+        for attacker in self._lab.attackers:
+            facts = tuple(_deeds(attacker, self._lab))
+            yield intruder.node_of(attacker), Inspection(attacker.name, "attacker", facts)
         yield from _uploaded(self._lab.dps.certificates, "entry ", KIND_WORDS["ca-entry"])
         yield from self._groups()
         for hub in self._lab.cloud.hubs:
@@ -200,6 +206,18 @@ def _credentials(identity: DeviceIdentity) -> Iterator[Fact]:
         yield "or thumbprint", held.secondary_thumbprint
 
 
+def _deeds(attacker: Attacker, lab: Lab) -> Iterator[Fact]:
+    """What they have, how often it served them where, and how it went last."""
+    for device in attacker.victims:
+        key = "and its private key" if attacker.has_key_of(device) else "and no key"
+        yield "has stolen", f"the certificates of {device}, {key}"
+    for tally in lab.attempts.tallies(attacker.name):
+        yield f"at {tally.where}", f"as {tally.device}: {tally.words}"
+        last = lab.attempts.last(tally.service, tally.device)
+        if last is not None and last.answer:
+            yield "the last answer", last.answer
+
+
 def server_certificates(lab: Lab) -> Iterator[tuple[str, Inspection]]:
     """The roots of the services, and the chain that clients are sent. The certificates live in
     real time, whatever the lab's clock says."""
@@ -256,6 +274,8 @@ def _admitted(group: EnrollmentGroup) -> str:
 
 def _kept(key: TokenKey) -> str:
     """Where a private key is, and whether it was ever elsewhere: the token itself knows."""
+    if isinstance(key, FILE_KEYS):
+        return "in a file of its flash: whoever reads that has a copy, and nobody misses it"
     said = key.attributes
     born = "where it was born" if said["LOCAL"] else "carried there from another token"
     stays = "it cannot leave" if said["NEVER_EXTRACTABLE"] else "copies of it can be made"
