@@ -11,6 +11,7 @@ step, and a power cut finds the old pair or the new one.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -18,7 +19,7 @@ from typing import Protocol
 from cryptography import x509
 
 from labkit.device.flash import Flash
-from labkit.errors import BadCertificate, LabError
+from labkit.errors import BadCertificate, LabError, NotFound
 from labkit.hsm import Algorithm, Token, TokenKey
 from labkit.pki import chain, renewal, request
 from labkit.pki.identity import Identity
@@ -118,7 +119,9 @@ class Credentials:
             return None
         wanted = certificates[0].public_key()
         if wanted == self._made.certificate.public_key():
-            return self._made.key
+            with contextlib.suppress(NotFound):  # retired
+                return self._made.key
+            return None
         token = self._token
         keys = (token.key(label) for label in self._labels() if token.has_key(label))
         return next((key for key in keys if key.public_key() == wanted), None)
