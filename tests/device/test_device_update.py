@@ -160,6 +160,17 @@ def test_after_a_renewal_the_last_request_counts(made: tuple[Story, Signer]) -> 
     assert story.widget.install_update(signer.renew(story.technician, story.widget)) == 2
 
 
+def test_one_that_comes_while_a_request_is_on_its_way_leaves_its_key(
+    made: tuple[Story, Signer],
+) -> None:
+    story, signer = made
+    package = signer.renew(story.technician, story.widget)
+    asked = story.widget.request_certificate()
+    story.widget.install_update(package)
+    story.widget.accept_certificate(story.technician.issue(asked))
+    assert story.widget.key.label == "identity 2"
+
+
 @pytest.mark.parametrize(
     "junk",
     [b"", "{}", b"[]", None, 7, {"manifest": 1}, {"manifest": "ä", "signature": ""}, b"[" * 9999,
