@@ -519,6 +519,17 @@ def test_a_token_may_name_the_service_as_it_is_known_or_as_it_was_dialled(shared
             assert opened.ask("GET", path, Authorization=token).status == 200
 
 
+def test_a_token_may_name_the_port_443_which_http_leaves_out(shared: Story) -> None:
+    """A connection string says HostName=127.0.0.1:443, and so does the token that a client makes
+    of it; in the Host header its HTTP library writes no default port."""
+    policy = shared.lab.cloud.policies("dps").owner
+    token = sign("127.0.0.9%3A443", policy.primary_key, policy=policy.name)
+    with client(shared.lab) as opened:
+        path = f"/enrollmentGroups/smart-x-widgets?{API}"
+        for host, status in (("127.0.0.9", 200), ("127.0.0.9:443", 200), ("127.0.0.9:8443", 401)):
+            assert opened.ask("GET", path, Authorization=token, Host=host).status == status
+
+
 def test_too_much_is_429_with_retry_after(
     shared: Story, owner: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

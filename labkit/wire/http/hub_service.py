@@ -25,7 +25,7 @@ from labkit.cloud.store import machine_time
 from labkit.errors import ServiceRefusal
 from labkit.trace import failed, first_failure
 from labkit.wire import azure_json
-from labkit.wire.host_names import without_port
+from labkit.wire.host_names import as_dialled
 from labkit.wire.http import hub_json
 from labkit.wire.http.dps_service import CONTINUATION, ITEM_TYPE, count_of
 from labkit.wire.http.fields import Fields, wrong
@@ -90,7 +90,7 @@ class HubApi:
     def _admit(self, request: Request, right: str) -> tuple[str, ...]:
         """What the token's policy may do. Raises ServiceRefusal (401) unless this is among it."""
         token, host = request.headers.get("authorization", ""), request.host
-        names = (host, without_port(host), f"{self._hub}.azure-devices.net")
+        names = (*as_dialled(host), f"{self._hub}.azure-devices.net")
         policies = self._cloud.policies(self._hub)
         resources = [f"{name}{request.path}" for name in names]
         checks = policies.authorize(token, resources, right, machine_time())
