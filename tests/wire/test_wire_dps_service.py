@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,6 +64,11 @@ def pem(certificate: Any) -> str:
 def client_certificates(*slots: Any) -> dict[str, Any]:
     named = dict(zip(("primary", "secondary"), slots, strict=False))
     return {"type": "x509", "x509": {"clientCertificates": named}}
+
+
+def encoded(data: bytes) -> str:
+    """As a continuation token is."""
+    return base64.urlsafe_b64encode(data).decode()
 
 
 def assert_refused(answer: Answer, status: int, code: int) -> str:
@@ -236,6 +242,8 @@ def test_if_match_is_taken_in_every_form_that_sdks_send(owner: Client, name: str
     assert_refused(owner.ask("DELETE", path, If_Match=inner), 412, 412201)
     stale = owner.ask("PUT", path, {"attestation": SYMMETRIC}, If_Match='"another"')
     assert_refused(stale, 412, 412201)
+    empty = owner.ask("DELETE", path, If_Match='"another", ')
+    assert_refused(empty, 412, 412201)  # what is empty in a list is no wildcard
     assert_refused(owner.ask("PUT", path, {"attestation": SYMMETRIC}), 409, 409201)
     assert owner.ask("DELETE", path, If_Match=etag).status == 204
 
@@ -271,6 +279,8 @@ def test_a_query_is_answered_page_by_page(owner: Client, name: str) -> None:
     [
         ({"x_ms_max_item_count": "many"}, {"query": "SELECT *"}),
         ({"x_ms_continuation": "made-up"}, {"query": "SELECT *"}),
+        ({"x_ms_continuation": encoded(b"[" * 30_000)}, {"query": "SELECT *"}),
+        ({"x_ms_continuation": encoded(b'["enrollments", "\\ud800"]')}, {"query": "SELECT *"}),
         ({}, {"query": "DROP TABLE enrollments"}),
         ({}, {"query": 7}),
         ({}, b"SELECT *"),
@@ -406,6 +416,29 @@ WRONG: dict[str, tuple[Any, str]] = {
     "another ID than the path's": (
         {"registrationId": "somebody-else", "attestation": SYMMETRIC},
         "registrationId",
+    ),
+    "a number that is no JSON any more once it was read": (
+        b'{"initialTwin": {"properties": {"desired": {"a": 1e999}}}}',
+        "JSON",
+    ),
+    "another encoding than UTF-8": (
+        json.dumps({"attestation": SYMMETRIC}).encode("utf-16"),
+        "JSON",
+    ),
+    "tags that no hub takes": (
+        {"attestation": SYMMETRIC, "initialTwin": {"tags": {"a": "x" * 5_000}}},
+        "initialTwin.tags",
+    ),
+    "desired properties that no hub takes": (
+        {"attestation": SYMMETRIC, "initialTwin": {"properties": {"desired": {"a.b": 1}}}},
+        "initialTwin.properties.desired",
+    ),
+    "more desired properties than a hub keeps": (
+        {
+            "attestation": SYMMETRIC,
+            "initialTwin": {"properties": {"desired": {str(n): "x" * 4_000 for n in range(9)}}},
+        },
+        "32,768 at most",
     ),
     "a device ID that no hub takes": (
         {"deviceId": "white space", "attestation": SYMMETRIC},
@@ -560,6 +593,12 @@ STRANGE: list[Any] = [
     {"mode": None, "enrollments": [None]},
     {"enrollments": {"a": 1}},
     {"query": ""},
+    *(
+        {"mode": mode, "enrollments": [{"registrationId": "\ud800", "attestation": SYMMETRIC}]}
+        for mode in ("create", "update", "delete")
+    ),
+    {"attestation": {"type": "x509", "x509": {"caReferences": {"primary": "\ud800"}}}},
+    {"attestation": SYMMETRIC, "iotHubs": ["\ud800"]},
 ]
 
 

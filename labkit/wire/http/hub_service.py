@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from labkit.cloud import Cloud, codes
+from labkit.cloud import Cloud, codes, strict_json
 from labkit.cloud.hub import Hub
 from labkit.cloud.hub.tables import DeviceIdentity
 from labkit.cloud.policies import REGISTRY_READ, REGISTRY_WRITE, SERVICE_CONNECT
@@ -24,7 +24,6 @@ from labkit.cloud.refusals import Denial
 from labkit.cloud.store import machine_time
 from labkit.errors import ServiceRefusal
 from labkit.trace import failed, first_failure
-from labkit.wire import azure_json
 from labkit.wire.host_names import as_dialled
 from labkit.wire.http import hub_json
 from labkit.wire.http.dps_service import CONTINUATION, ITEM_TYPE, count_of
@@ -164,7 +163,7 @@ def _bulk(call: Call) -> Response:
 
 def _entries(call: Call) -> list[Fields]:
     try:
-        found = azure_json.read(call.request.body)
+        found = strict_json.read(call.request.body)
     except ValueError:
         found = None
     if not isinstance(found, list) or not 0 < len(found) <= MOST_AT_ONCE:
