@@ -19,7 +19,11 @@ Series: TypeAlias = Mapping[str, Sequence[float]]
 Spans: TypeAlias = Sequence[tuple[float, float, str]]
 """Stretches of the time axis that are to be seen: from, to, and the word for it."""
 
+Marks: TypeAlias = Sequence[tuple[float, str]]
+"""Moments that are to be seen: when, and what happened."""
+
 _WIDTH: Final = 720
+_LINE: Final = 18
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 20, 48, 44
 _PANEL, _HEAD, _GAP = 96, 24, 14
 _PENS: Final = (
@@ -32,21 +36,28 @@ _PENS: Final = (
 _RULES: Final = """
 .lab-board .curve{fill:none;stroke:var(--pen);stroke-width:2.2;stroke-dasharray:var(--dash);\
 stroke-linejoin:round}
+.lab-board .mark{stroke:var(--text);stroke-width:1.2;stroke-dasharray:2 3}
+.lab-board .mark-number{font-weight:600}
 .lab-board .rule{stroke:var(--edge);stroke-width:1}
 .lab-board .span{fill:var(--lane)}
 .lab-board .edge{stroke:var(--soft);stroke-width:1;stroke-dasharray:3 3}
 """
 
 
-def chart(series: Series, title: str, *, unit: str = "minute", spans: Spans = ()) -> str:
+def chart(
+    series: Series, title: str, *, unit: str = "minute", spans: Spans = (), marks: Marks = ()
+) -> str:
     """The SVG of some series; each number, 0 or more, belongs to one ``unit`` of time, from 0 on.
+    ``marks`` are numbered, and told below.
 
     Raises ValueError where there is nothing to draw, or more series than pens.
     """
     _check(series)
     length = max(map(len, series.values()))
-    height = _TOP + len(series) * (_HEAD + _PANEL + _GAP) + _BOTTOM
-    return "\n".join(_svg(series, title, unit, spans, length, height)) + "\n"
+    foot = _TOP + len(series) * (_HEAD + _PANEL + _GAP) + _BOTTOM
+    height = foot + _LINE * len(marks)
+    drawn = _svg(series, title, unit, spans, length, height)
+    return "\n".join([*drawn, *_told(marks, _Across(length), foot), "</svg>"]) + "\n"
 
 
 def picture(series: Series, title: str, *, unit: str = "minute", spans: Spans = ()) -> Picture:
@@ -92,7 +103,20 @@ def _svg(
         yield from _panel(name, values, pen, y, across, spans)
         y += _HEAD + _PANEL + _GAP
     yield from across.axis(y - _GAP, unit)
-    yield "</svg>"
+
+
+def _told(marks: Marks, across: _Across, foot: int) -> Iterator[str]:
+    """Each mark's line and number over all panels, and its words below them."""
+    below = foot - _BOTTOM - _GAP
+    for moment in dict.fromkeys(moment for moment, _ in marks):
+        x = _number(across.at(moment))
+        numbers = [number for number, (begin, _) in enumerate(marks, 1) if begin == moment]
+        span = f"{numbers[0]}–{numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
+        yield f'<line class="mark" x1="{x}" y1="{_TOP}" x2="{x}" y2="{below}"/>'
+        yield _text("mark-number", x, _TOP - 2, span, "middle")
+    for number, (_, word) in enumerate(marks, 1):
+        said = fit(f"{number}  {word}", _WIDTH - _LEFT - _RIGHT, SMALL)
+        yield _text("soft", _LEFT, foot + _LINE * (number - 1), said)
 
 
 class _Across:
