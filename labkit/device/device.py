@@ -7,7 +7,7 @@ import queue
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography import x509
 
@@ -49,6 +49,8 @@ class Device:
     raises WorkspaceError once the lab is closed, and so is asked before anything else is done.
     ``left`` is told when the device leaves in TLS because it does not trust the server.
     """
+
+    _reconnects: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -201,7 +203,9 @@ class Device:
             )
         identity = self._identity(sdk)
         with self._judging():
-            self._client = sdk.connect(network, assigned.hub, assigned.device_id, identity)
+            self._client = sdk.connect(
+                network, assigned.hub, assigned.device_id, identity, reconnects=self._reconnects
+            )
             sdk.listen(self._client, self._handlers)
         self._record("connected", f"connected to {assigned.hub}")
         return self
@@ -277,9 +281,9 @@ class Device:
         """Leaves the hub. Harmless when it is not connected."""
         client, self._client = self._client, None
         if client is not None:
-            # At the end of a program the SDK's own threads are gone before we are asked.
-            with contextlib.suppress(RuntimeError):
-                client.shutdown()
+            from labkit.device import sdk
+
+            sdk.leave(client)
 
     def _listen(self) -> None:
         """At once where it is connected, else when it connects."""
