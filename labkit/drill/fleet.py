@@ -44,11 +44,11 @@ class Fleet:
         return f"<Fleet of {len(self.devices)} devices, {self.rounds} rounds done>"
 
     def round(self) -> None:
-        """One round, and the end of a step of the timeline. What fails is counted there."""
-        self.rounds += 1
+        """One round, which begins a step of the timeline. What fails is counted there."""
+        self._history.begin()
         with ThreadPoolExecutor(_WORKERS, "fleet") as workers:
             list(workers.map(self._visit, self.devices))
-        self._history.step()
+        self.rounds += 1
 
     @contextmanager
     def working(self, *, most: int = 1_000) -> Iterator[Fleet]:
@@ -73,7 +73,7 @@ class Fleet:
     def roll(self, renew: Callable[[Device], object], mark: str = "the fleet is renewed") -> None:
         """Gives every device another certificate, as ``renew`` does it, one after the other and
         never in the middle of what a device is doing. Raises what ``renew`` raises."""
-        self._history.step(mark)
+        self._history.begin(mark)
         for device in self.devices:
             with self._locks[device.name]:
                 renew(device)

@@ -1,8 +1,8 @@
 """What happened to a fleet, counted step by step while it happens.
 
-    step ──operator's act──> step ──end of a fleet's round──> step ...
+    step ──operator's act──> step ──a fleet's next round──> step ...
 
-A step ends where somebody changes something in the cloud, or where :meth:`History.step` is called:
+A step ends where somebody changes something in the cloud, or where :meth:`History.begin` is called:
 so the same story has the same steps, however long it takes. Events are heard, and never asked for
 later: of these only the newest are kept.
 """
@@ -78,8 +78,8 @@ class History:
         """The tracking IDs of refusals that attackers got."""
         events.listen(self._hear)
 
-    def step(self, mark: str = "") -> None:
-        """Ends the present step; ``mark`` is what the next one begins with."""
+    def begin(self, mark: str = "") -> None:
+        """Another step begins, with ``mark``: the present one where nothing happened in it yet."""
         with self._lock:
             self._next(mark)
 
@@ -93,7 +93,7 @@ class History:
         """Acts that follow one another at once are one beginning."""
         last = self._steps[-1]
         last.connected = self._connected()
-        if not (mark and last.is_empty):
+        if not last.is_empty:
             self._steps.append(last := Step(self._now()))
         if mark:
             last.marks.append(mark)
