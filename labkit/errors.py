@@ -62,11 +62,17 @@ class BadRequest(LabError):
     """A certificate signing request that an authority does not sign, and why."""
 
 
-class ProvisioningFailed(LabError):
+class _NotTaken(LabError):
+    """``refused`` where the other side said no; else it was not reached, or said nothing."""
+
+    refused = False
+
+
+class ProvisioningFailed(_NotTaken):
     """What a device learns when provisioning fails: no more than the network told it."""
 
 
-class ConnectionFailed(LabError):
+class ConnectionFailed(_NotTaken):
     """What a device learns when the hub does not take it, or TLS fails."""
 
 

@@ -45,7 +45,7 @@ class Rooms:
         hubs: tuple[str, ...],
     ) -> None:
         self._path, self._events, self._work = path, events, work
-        self._closed = False
+        self._closed, self._now = False, clock.now
         self._impostors: list[Impostor] = []
         self._leave = ExitStack()
         try:
@@ -84,7 +84,7 @@ class Rooms:
             frozenset({TOKEN}),
         )
         self.server.before_change = self._finish_devices
-        self._leave.callback(self._disconnect_devices)
+        self._leave.callback(self._close_devices)
 
     @property
     def network(self) -> Network:
@@ -113,14 +113,23 @@ class Rooms:
         self._closed = True
         self._leave.close()
 
-    def _disconnect_devices(self) -> None:
+    def _close_devices(self) -> None:
         with ExitStack() as leaving:
             for device in (*self.supply_chain.assembled(), *self._impostors):
-                leaving.callback(device.disconnect)
+                leaving.callback(device.close)
 
     def _assemble(self, identity: Identity) -> Device:
         flash = Flash(self._path / "devices", identity.name)
-        return Device(identity, flash, lambda: self.network, self._events, self._left)
+        return Device(
+            identity,
+            flash,
+            lambda: self.network,
+            self._events,
+            self._left,
+            token=lambda: self.supply_chain.device_token(identity.name),
+            update_keys=lambda: self.supply_chain.update_keys(identity.name),
+            now=self._now,
+        )
 
     def _finish_devices(self) -> None:
         """Devices come into being when they are first asked for. Those that were made by now have

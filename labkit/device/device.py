@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 
+from labkit.clock import Clock
+from labkit.device.assignment import Assignment
+from labkit.device.firmware import Firmware
 from labkit.device.flash import Flash
 from labkit.device.handlers import Handlers, Received
+from labkit.device.holder import Holder
 from labkit.device.network import Network
 from labkit.device.payload import as_json
 from labkit.errors import BadCertificate, ConnectionFailed, ServerNotTrusted
 from labkit.events import Events
-from labkit.hsm import TokenKey
+from labkit.hsm import Token
 from labkit.pki import chain, reading
 from labkit.pki.forms import Readable
 from labkit.pki.identity import Identity
@@ -25,29 +31,17 @@ from labkit.pki.identity import Identity
 _LONGEST_SHOWN = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """What DPS told the device. ``hub`` is a host name."""
-
-    hub: str
-    device_id: str
-    status: str
-    substatus: str
-
-    def __repr__(self) -> str:
-        return f"<{self.status} to {self.hub} as {self.device_id!r}, {self.substatus}>"
-
-
 Left = Callable[["Device", ServerNotTrusted], None]
 """Told of a device that left in TLS, and why."""
 
 
-class Device:
+class Device(Holder):
     """One device. It reaches the cloud over the network and in no other way.
 
     ``network`` is asked when it is needed: a lab that was opened again has new addresses. It
     raises WorkspaceError once the lab is closed, and so is asked before anything else is done.
     ``left`` is told when the device leaves in TLS because it does not trust the server.
+    ``token``, ``update_keys`` and ``now`` are as a :class:`Holder` takes them.
     """
 
     def __init__(
@@ -57,15 +51,17 @@ class Device:
         network: Callable[[], Network],
         events: Events,
         left: Left = lambda *_: None,
+        *,
+        token: Callable[[], Token] | None = None,
+        update_keys: Callable[[], bytes] = bytes,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
-        self.name = identity.name
-        self._identified = identity
-        self._flash, self._network, self._events = flash, network, events
-        self._left = left
+        super().__init__(identity, flash, events, token, update_keys, now or Clock().now)
+        self._network, self._left = network, left
         self._client: Any = None
         self._handlers = Handlers(self._record)
-        if not flash.chain:
-            flash.install(identity.chain)
+        self._firmware: Firmware | None = None
+        self._making = threading.Lock()
         if not flash.roots:  # those of the day on which it was made; later ones have to be put in
             flash.install_roots(reading.read_certificates(network().server_roots))
 
@@ -74,38 +70,10 @@ class Device:
             f"<Device {self.name!r}, key in its own token, sends {chain.names(self._flash.chain)}>"
         )
 
-    @property
-    def key(self) -> TokenKey:
-        """Its private key, in its own token: opened when this is first asked for."""
-        return self._identified.key
-
-    @property
-    def certificate(self) -> x509.Certificate:
-        return self.chain[0]
-
-    @property
-    def chain(self) -> list[x509.Certificate]:
-        """What it sends in TLS: its own certificate first, then what is installed behind it."""
-        found = self._flash.chain
-        if not found:  # gone with a workspace that was thrown away
-            self._network()
-        return found
-
-    def install_chain(self, certificates: Sequence[x509.Certificate]) -> None:
-        """Replaces the chain in flash, as a firmware update would. The key stays.
-
-        Raises BadCertificate unless the first certificate is for this device's own key.
-        """
+    def _check_open(self) -> None:
         self._network()
-        if not certificates or certificates[0].public_key() != self.key.public_key():
-            raise BadCertificate(
-                f"This chain does not belong to {self.name}",
-                expected="first the certificate for the key in the device's token",
-                found=chain.names(certificates),
-                cure="put the device's own certificate first, then its issuers",
-            )
-        self._flash.install(certificates)
-        self._record("installed", f"installed a chain of {len(certificates)}")
+
+    # ---- what it is configured with
 
     @property
     def network(self) -> Network:
@@ -123,7 +91,7 @@ class Device:
     def configure(self, *, id_scope: str = "") -> None:
         """Changes which provisioning service it asks; without a value, to the lab's own again."""
         self._network()
-        self._flash.remember({**self._flash.state, "id_scope": id_scope})
+        self._flash.learn(id_scope=id_scope)
         self._record("configured", f"is configured with {id_scope or 'the ID scope of the lab'}")
 
     @property
@@ -168,19 +136,22 @@ class Device:
         """Registers with DPS and remembers the hub. Raises ProvisioningFailed, and where it is the
         device that does not trust the server ServerNotTrusted, which is one, too.
 
-        ``registration_id`` is what its firmware is configured with: its name, unless given.
+        ``registration_id`` is what its firmware is configured with: the CN of its certificate,
+        unless given.
         """
         from labkit.device import sdk  # the SDK is slow to import, and a lab opens without it
 
-        network = self.network
+        network, name = self.network, registration_id or self.registration_id
         asked = f" as {registration_id}" if registration_id else ""
         sent = chain.names(self.chain)
         self._record("provision", f"asks DPS to provision it{asked}, sending {sent}")
         with self._judging():
-            result = sdk.register(network, registration_id or self.name, self._identity(sdk))
+            result = sdk.register(network, name, self._identity(sdk))
         state = result.registration_state
         assigned = Assignment(state.assigned_hub, state.device_id, result.status, state.sub_status)
-        self._flash.remember({**self._flash.state, "assignment": asdict(assigned)})
+        self._flash.learn(
+            assignment=asdict(assigned), registered=chain.thumbprint(self.certificate)
+        )
         self._record("provisioned", f"was assigned to {assigned.hub}")
         return assigned
 
@@ -203,6 +174,7 @@ class Device:
         identity = self._identity(sdk)
         with self._judging():
             self._client = sdk.connect(network, assigned.hub, assigned.device_id, identity)
+            self._flash.learn(taken=chain.thumbprint(self.certificate))
             sdk.listen(self._client, self._handlers)
         self._record("connected", f"connected to {assigned.hub}")
         return self
@@ -261,6 +233,12 @@ class Device:
         self._handlers.desired = handler
         self._listen()
 
+    def on_message(self, handler: Callable[[Received], bool]) -> None:
+        """Has ``handler`` see each cloud-to-device message first: those of which it returns False
+        wait for :meth:`receive`. Raises ConnectionFailed."""
+        self._handlers.message = handler
+        self._listen()
+
     def receive(self, patience: float = 5.0) -> Received | None:
         """The next cloud-to-device message; None where none comes within ``patience`` seconds.
 
@@ -273,6 +251,21 @@ class Device:
             return self._handlers.inbox.get(timeout=patience)
         except queue.Empty:
             return None
+
+    @property
+    def firmware(self) -> Firmware:
+        """What the device does by itself: nothing, until it is run. Its direct methods are answered
+        from when this is first asked for."""
+        with self._making:
+            if self._firmware is None:
+                self._firmware = Firmware(self, self._flash, self._record)
+        return self._firmware
+
+    def close(self) -> None:
+        """Ends what its firmware does, and leaves the hub. Harmless when called twice."""
+        if self._firmware is not None:
+            self._firmware.stop()
+        self.disconnect()
 
     def disconnect(self) -> None:
         """Leaves the hub. Harmless when it is not connected."""
@@ -309,6 +302,3 @@ class Device:
 
     def _identity(self, sdk: Any) -> Any:
         return sdk.TokenX509(self._flash.chain_file, self.key)
-
-    def _record(self, kind: str, text: str) -> None:
-        self._events.record("device", kind, f"{self.name} {text}", device=self.name)

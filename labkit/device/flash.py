@@ -1,5 +1,8 @@
-"""A device's flash memory: a folder with its certificate chain, its trust store, and what it
+"""A device's flash memory: a folder with its certificate chains, its trust store, and what it
 learned. No key.
+
+    slot a   chain.pem      ┐ one of the two is in use: state.json says which, so that a new chain
+    slot b   chain-b.pem    ┘ takes the place of the old one in one step, and the old one stays
 
 A device may lose power at any time, so each file is replaced whole.
 """
@@ -7,6 +10,7 @@ A device may lose power at any time, so each file is replaced whole.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,32 +23,71 @@ from labkit.pki import chain, reading
 
 
 class Flash:
-    """``chain_file`` is what the device sends in TLS: PEM, its own certificate first."""
+    """Two slots for certificate chains, PEM, the device's own certificate first."""
 
     def __init__(self, directory: Path, device: str) -> None:
         self._directory = directory / quote(device, safe="")
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.chain_file = self._directory / "chain.pem"
+        self._slots = {"a": self._directory / "chain.pem", "b": self._directory / "chain-b.pem"}
         self._roots_file = self._directory / "server-roots.pem"
+        self._update_keys_file = self._directory / "update-keys.pem"
         self._state_file = self._directory / "state.json"
-        self._edition = (0, 0)
-        self._chain: list[x509.Certificate] = []
+        self._read: dict[Path, tuple[tuple[int, int], list[x509.Certificate]]] = {}
+        self._changing = threading.Lock()
+
+    # ---- the chain in use, and the one in reserve
+
+    @property
+    def chain_file(self) -> Path:
+        """What the device sends in TLS."""
+        return self._slots[self._in_use]
 
     @property
     def chain(self) -> list[x509.Certificate]:
-        """Empty while nothing is installed."""
+        """What is in use; empty while nothing is installed."""
+        return self._certificates(self.chain_file)
+
+    @property
+    def reserve(self) -> list[x509.Certificate]:
+        """What is in the other slot; empty while nothing is."""
+        return self._certificates(self._slots[self._other])
+
+    def install(self, certificates: Sequence[x509.Certificate]) -> None:
+        """Replaces what is in use."""
+        write_whole(self.chain_file, chain.to_pem(certificates))
+
+    def install_beside(self, certificates: Sequence[x509.Certificate], **learned: Any) -> None:
+        """Into the other slot, which is in use when this returns; what was in use is in reserve.
+        What was ``learned`` with it is remembered in the same step."""
+        write_whole(self._slots[self._other], chain.to_pem(certificates))
+        self.switch(**learned)
+
+    def switch(self, **learned: Any) -> None:
+        """The slots change their parts."""
+        self.learn(slot=self._other, **learned)
+
+    def clear_reserve(self) -> None:
+        self._slots[self._other].unlink(missing_ok=True)
+
+    @property
+    def _in_use(self) -> str:
+        return str(self.state.get("slot", "a"))
+
+    @property
+    def _other(self) -> str:
+        return "b" if self._in_use == "a" else "a"
+
+    def _certificates(self, path: Path) -> list[x509.Certificate]:
         try:
-            found = self.chain_file.stat()
+            found = path.stat()
         except FileNotFoundError:
             return []
         edition = found.st_mtime_ns, found.st_ino  # each install makes a new file
-        if edition != self._edition:
-            self._chain = reading.read_certificates(self.chain_file.read_bytes())
-            self._edition = edition
-        return list(self._chain)
+        if path not in self._read or self._read[path][0] != edition:
+            self._read[path] = edition, reading.read_certificates(path.read_bytes())
+        return list(self._read[path][1])
 
-    def install(self, certificates: Sequence[x509.Certificate]) -> None:
-        write_whole(self.chain_file, chain.to_pem(certificates))
+    # ---- whom it trusts
 
     @property
     def roots(self) -> str:
@@ -55,11 +98,23 @@ class Flash:
         write_whole(self._roots_file, chain.to_pem(certificates))
 
     @property
+    def update_keys(self) -> bytes:
+        """The public keys that updates may be signed with, in PEM; empty while there are none."""
+        return self._update_keys_file.read_bytes() if self._update_keys_file.exists() else b""
+
+    def install_update_keys(self, pem: bytes) -> None:
+        write_whole(self._update_keys_file, pem)
+
+    # ---- what it learned
+
+    @property
     def state(self) -> dict[str, Any]:
         if not self._state_file.exists():
             return {}
         found: dict[str, Any] = json.loads(self._state_file.read_text())
         return found
 
-    def remember(self, state: dict[str, Any]) -> None:
-        write_whole(self._state_file, json.dumps(state))
+    def learn(self, **learned: Any) -> None:
+        """Remembers this beside what it knows. The SDK's threads may do so, too."""
+        with self._changing:
+            write_whole(self._state_file, json.dumps({**self.state, **learned}))

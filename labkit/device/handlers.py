@@ -50,6 +50,8 @@ class Received:
 
 MethodHandler = Callable[[Any], Any]
 DesiredHandler = Callable[[dict[str, Any]], object]
+MessageHandler = Callable[[Received], bool]
+"""Whether it has taken a message; the others wait to be received."""
 
 
 class Handlers:
@@ -63,6 +65,7 @@ class Handlers:
         self.methods: dict[str, MethodHandler] = {}
         self.desired: DesiredHandler | None = None
         self.wants_messages = False
+        self.message: MessageHandler = _take_none
         self.inbox: queue.Queue[Received] = queue.Queue(MOST_KEPT)
 
     def attach(self, client: Any) -> None:
@@ -72,7 +75,9 @@ class Handlers:
             client.on_method_request_received = lambda request: self._answer(client, request)
         if self.desired and client.on_twin_desired_properties_patch_received is None:
             client.on_twin_desired_properties_patch_received = self._change
-        if self.wants_messages and client.on_message_received is None:
+        if (
+            self.wants_messages or self.message is not _take_none
+        ) and client.on_message_received is None:
             client.on_message_received = self._keep
 
     def _answer(self, client: Any, request: Any) -> None:
@@ -113,6 +118,16 @@ class Handlers:
         received = Received(body, properties, message.message_id or "")
         self._tell("message", f"received {received.text[:100]}")
         try:
+            if self.message(received):
+                return
+        except Exception as error:
+            self._tell("failed", f"could not take it: {type(error).__name__}: {error}")
+            return
+        try:
             self.inbox.put_nowait(received)
         except queue.Full:
             self._tell("failed", "has no room for the message: receive those that wait")
+
+
+def _take_none(_: Received) -> bool:
+    return False

@@ -4,10 +4,12 @@ with a key of their own they have only what the device shows to everybody."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
 from labkit.device.device import Device
 from labkit.device.flash import Flash
 from labkit.device.network import Network
+from labkit.errors import LabError
 from labkit.events import Events
 from labkit.pki.identity import Identity
 
@@ -32,6 +34,15 @@ class Impostor(Device):
         has_copy = self.certificate.public_key() == self.key.public_key()
         key = "a copy of its key" if has_copy else "a key of their own"
         return f"<{self.holder} as {self.name!r}, with {key}>"
+
+    def request_certificate(self, *_: object, **__: object) -> NoReturn:
+        """Raises LabError: the token that they have is not the device's."""
+        raise LabError(
+            f"{self.holder} makes no request in the name of {self.name}",
+            expected="the device's own token, where its next key would be born",
+            found=f"the token of {self.holder}",
+            cure=f"have the device ask: lab.device({self.name!r}).renew(...)",
+        )
 
     def _record(self, kind: str, text: str) -> None:
         told = f"{self.holder}, as {self.name}, {text}"

@@ -46,6 +46,7 @@ _HASHES: dict[str, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {
 _PLACE = re.compile(r" \(_ssl\.c:\d+\)$")  # a line of Python's own source
 _SHUTDOWN_SECONDS = 5.0
 _LARGEST_MESSAGE = "256 KB"
+_REFUSALS = (exceptions.ServiceError, exceptions.CredentialError)
 _FAILURES = (
     exceptions.ClientError,
     exceptions.OperationTimeout,
@@ -234,10 +235,16 @@ def _in_the_labs_words(what: str) -> Iterator[None]:
         ) from error
 
 
-def _told(kind: type[LabError], refused: str, error: Exception) -> LabError:
+def _told(
+    kind: type[ProvisioningFailed | ConnectionFailed], refused: str, error: Exception
+) -> LabError:
     """Who said no: the device itself, which did not trust the server, or the other side."""
+    if distrust := found_in(error):
+        return distrust
     cure = "ask the lab why, the device learns no more: lab.explain()"
-    return found_in(error) or kind(refused, found=_in_words(error), cure=cure)
+    told = kind(refused, found=_in_words(error), cure=cure)
+    told.refused = any(isinstance(cause, _REFUSALS) for cause in causes(error))
+    return told
 
 
 def _in_words(error: BaseException) -> str:

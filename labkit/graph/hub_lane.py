@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from labkit import ids
 from labkit.cloud.dps import allocation
 from labkit.cloud.dps.entries import STATIC, EnrollmentGroup
 from labkit.graph.kinds import add_edge, add_node
@@ -46,6 +47,8 @@ class _Lane:
         self._arrived, self._failure = arrived, failure
         self._hubs = list(lab.cloud.hubs)
         self._linked = {hub.host_name: hub.weight for hub in lab.dps.linked_hubs}
+        self._records = {(r.assigned_hub, r.device_id): r for r in lab.dps.registrations}
+        self._goes_by = {device.name: ids.key(device.registration_id) for device in lab.devices}
 
     def draw(self) -> None:
         for hub in self._hubs:
@@ -98,20 +101,34 @@ class _Lane:
         for identity in hub.devices:
             known = f"identity {hub.name}/{identity.device_id}"
             name = self._registered.get((hub.host_name, identity.device_id)) or identity.device_id
-            device = f"device {name}"
+            device, left = f"device {name}", self._is_left(hub, identity.device_id, name)
+            heard = _heard(counts.get(identity.device_id, 0))
             add_node(
                 self._graph,
                 known,
                 kind="identity",
                 label=identity.device_id,
-                detail=_heard(counts.get(identity.device_id, 0)),
+                detail="left behind" if left else heard,
                 state="enabled" if identity.enabled else "disabled",
             )
             add_edge(self._graph, f"hub {hub.name}", known, kind="knows")
             if device in self._graph:
-                self._graph.nodes[device]["hub"] = f"hub {hub.name}"
-                if name in self._arrived:
-                    add_edge(self._graph, device, known, kind="provisioned")
+                self._join(hub, device, name, known, left)
+
+    def _join(self, hub: Hub, device: str, name: str, known: str, left: bool) -> None:
+        """The way of a device to its identity; broken to one that it does not come as any more."""
+        if left:
+            words = {"kind": "provisioned", "broken": True, "label": "left behind"}
+            self._graph.add_edge(device, known, **words)
+            return
+        self._graph.nodes[device]["hub"] = f"hub {hub.name}"
+        if name in self._arrived:
+            add_edge(self._graph, device, known, kind="provisioned")
+
+    def _is_left(self, hub: Hub, device_id: str, name: str) -> bool:
+        """Whether the device goes by another registration ID now than this identity's record."""
+        record, now = self._records.get((hub.host_name, device_id)), self._goes_by.get(name)
+        return record is not None and now not in (None, ids.key(record.registration_id))
 
 
 def _heard(messages: int) -> str:

@@ -13,7 +13,7 @@ from labkit.cloud.dps.entries import Attestation, Enrollment, X509Attestation
 from labkit.graph import servers as server_side
 from labkit.graph.hub_lane import draw_hubs
 from labkit.graph.kinds import add_edge, add_node, new_graph
-from labkit.graph.reissued import mark_mismatch, reissued
+from labkit.graph.reissued import ca_node, mark_mismatch, reissued, said_of
 from labkit.graph.removed import removed
 from labkit.graph.states import StateKey
 from labkit.graph.visits import Visits
@@ -67,10 +67,7 @@ class _Board:
         self._by_name: dict[x509.Name, list[x509.Certificate]] = {}
         for certificate in self._certificates:
             self._by_name.setdefault(certificate.subject, []).append(certificate)
-        self._ids = {
-            chain.thumbprint(ca.certificate): f"ca {ca.custodian.name}/{ca.name}"
-            for ca in self._authorities
-        }
+        self._ids = {chain.thumbprint(ca.certificate): ca_node(ca) for ca in self._authorities}
         self._ids |= {chain.thumbprint(again.certificate): again.node for again in self._again}
         self._faults = dict(self._faulty())
         connection = f"device {came.visitor(self._last)}" if self._last else ""
@@ -134,7 +131,7 @@ class _Board:
                 self._id(ca.certificate),
                 kind="root-ca" if root else "intermediate-ca",
                 label=ca.name,
-                detail=f"{kind} · token {ca.custodian.name}",
+                detail=said_of(ca) or f"{kind} · token {ca.custodian.name}",
                 state=self._ca_state(ca.certificate),
                 presented=self._sent(ca.certificate),
             )
@@ -175,6 +172,8 @@ class _Board:
         """Its key and its chain; where servers are shown, which of them it trusts."""
         if self._servers:
             return server_side.trust_of(device)
+        if device.registration_id != device.name:
+            return f"goes by {device.registration_id}"
         key = describe_key(device.certificate.public_key())
         return f"{key} · {self._holding(device.chain)}"
 

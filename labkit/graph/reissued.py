@@ -1,9 +1,10 @@
-"""CA certificates that were issued again under the same name: devices hold them, the supply
-chain's records have another. The name does not show the difference, so the picture shows both."""
+"""CA certificates that were issued again under the same name. A CA that was renewed has several on
+record; of others devices hold one, and the supply chain's records have another. The name does not
+show the difference, so the picture shows each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,24 @@ from labkit.pki import chain
 if TYPE_CHECKING:
     from networkx import DiGraph
 
+    from labkit.device import Device
     from labkit.lab import Lab
+    from labkit.supplychain import CertificateAuthority
+
+
+def ca_node(ca: CertificateAuthority[Device]) -> str:
+    """The ID of a CA's certificate in the picture: ``ca Factory-Y/Factory-Y CA``; a later one of
+    the same name has its generation behind it."""
+    number = f" {ca.generation}" if ca.generation > 1 else ""
+    return f"ca {ca.custodian.name}/{ca.name}{number}"
+
+
+def said_of(ca: CertificateAuthority[Device]) -> str:
+    """Which certificate of a CA this is, in a few words; empty for the first."""
+    if ca.generation == 1:
+        return ""
+    key = "first key" if ca.key.label == ca.name else "new key"
+    return f"renewal {ca.generation - 1} · {key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +72,15 @@ def mark_mismatch(
     if group is None or not isinstance(group.attestation, X509Attestation):
         return
     named = group.attestation.certificates
-    for again in reissued(lab):
-        same_name = any(again.certificate.subject == other.subject for other in named)
-        if again.certificate in sent and same_name and again.node in graph:
+    for node, certificate in _all(lab):
+        same_name = any(certificate.subject == other.subject for other in named)
+        if certificate in sent and certificate not in named and same_name and node in graph:
             words = {"kind": "names", "broken": True, "label": "names another"}
-            graph.add_edge(f"group {group.id}", again.node, **words)
+            graph.add_edge(f"group {group.id}", node, **words)
+
+
+def _all(lab: Lab) -> Iterator[tuple[str, x509.Certificate]]:
+    """Every CA certificate in the picture."""
+    for custodian in lab.custodians:
+        yield from ((ca_node(ca), ca.certificate) for ca in custodian.authorities())
+    yield from ((again.node, again.certificate) for again in reissued(lab))

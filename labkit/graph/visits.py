@@ -27,7 +27,7 @@ class Visits:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self.known = self._known()
-        visits = lab.cloud.visits("dps")
+        visits = self._visits()
         self.latest: dict[str, Presentation] = {}
         for visit in visits:  # the newest first
             self.latest.setdefault(self.visitor(visit), visit)
@@ -44,8 +44,7 @@ class Visits:
 
     def visitor(self, visit: Presentation) -> str:
         """Who it was: a device may ask under another name than its own."""
-        sent = chain.thumbprint(visit.chain[0]) if visit.chain else ""
-        return self.known.get(ids.key(visit.device)) or self.known.get(sent, visit.device)
+        return self.known.get(ids.key(visit.device)) or self.known.get(_sent(visit), visit.device)
 
     def failure(self, visit: Presentation) -> Check | None:
         """The check that a visitor was refused for."""
@@ -54,10 +53,20 @@ class Visits:
         refusal = self._lab.cloud.refusals.last(visit.device, service=visit.service)
         return first_failure(refusal.checks) if refusal else None
 
+    def _visits(self) -> list[Presentation]:
+        """The newest first. The service takes a device that comes with a new key for a stranger,
+        until it has let it in; the lab knows whose key that is."""
+        cloud = self._lab.cloud
+        tried = (v for v in cloud.attempts("dps") if v.chain and _sent(v) in self.known)
+        found = {(visit.device, visit.seen): visit for visit in (*cloud.visits("dps"), *tried)}
+        return sorted(found.values(), key=lambda visit: visit.seen, reverse=True)
+
     def _known(self) -> dict[str, str]:
+        """One that was renewed under another name is known by both."""
         devices = self._lab.devices
         by_certificate = {chain.thumbprint(device.certificate): device.name for device in devices}
-        return by_certificate | {ids.key(device.name): device.name for device in devices}
+        renamed = {ids.key(device.registration_id): device.name for device in devices}
+        return by_certificate | renamed | {ids.key(device.name): device.name for device in devices}
 
     def _ended_in_tls(self) -> Refusal | None:
         """The last thing that happened, where it was a handshake that failed."""
@@ -68,3 +77,8 @@ class Visits:
         newest = (next(iter(self._lab.cloud.visits(service)), None) for service in services)
         later = any(visit is not None and visit.at > refusal.at for visit in newest)
         return None if later else refusal
+
+
+def _sent(visit: Presentation) -> str:
+    """The thumbprint of the visitor's own certificate; empty where none was sent."""
+    return chain.thumbprint(visit.chain[0]) if visit.chain else ""

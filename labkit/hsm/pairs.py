@@ -72,7 +72,8 @@ def stored(session: Any, half: ObjectClass, label: str) -> list[Any]:
 
 
 def sweep(session: Any, label: str) -> None:
-    """Destroys what a cut-off generation left: halves of this label that make no pair."""
+    """Destroys what is stored under this label: what a cut-off generation left, halves that make
+    no pair; or a pair that has served its time."""
     for half in _HALVES:
         for leftover in stored(session, half, label):
             leftover.destroy()

@@ -235,6 +235,13 @@ class Token:
                 self._keys[label] = key
             return label in self._keys
 
+    def destroy_key(self, label: str) -> None:
+        """Destroys the key pair of this label for good: nobody signs with it any more, whoever
+        still holds its handle. Harmless where there is none."""
+        with LOCK:
+            self._keys.pop(label, None)
+            pairs.sweep(self.session, label)
+
     @property
     def slot(self) -> int:
         """The number of the slot that it is in just now. SoftHSM may give it another when it is

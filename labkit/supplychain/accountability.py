@@ -165,6 +165,7 @@ class Accountability(Generic[DeviceT]):
             *((row.chain_pem, row.custodian) for row in self._chain.ledger.authorities()),
             *((row.chain_pem, row.name) for row in devices),
             *((row.chain_pem, row.custodian) for row in carried),
+            *((row.chain_pem, row.device) for row in self._chain.ledger.renewals()),
         ]
         return {_key(stored(pem)[0]): owner for pem, owner in recorded}
 
@@ -184,8 +185,11 @@ class Accountability(Generic[DeviceT]):
 
     def chain_of(self, device: DeviceT | str) -> tuple[x509.Certificate, ...]:
         """From the device's certificate to the root that answers for it, whatever the device
-        holds of it. Raises NotFound."""
-        return tuple(self._chain.path(self._chain.issued_chain(_name(device))[0]))
+        holds of it: of several the one that it uses, or by its name the newest. Raises NotFound."""
+        newest = self._chain.newest_chain(_name(device))[0]
+        in_use = newest if isinstance(device, str) else device.chain[0]
+        is_known = self._chain.ledger.find(in_use.serial_number) is not None
+        return tuple(self._chain.path(in_use if is_known else newest))
 
     def injections(self, device: DeviceT | str) -> tuple[Injection, ...]:
         """What was put into a device, and by whom, in that order. Raises NotFound."""
@@ -206,8 +210,10 @@ class Accountability(Generic[DeviceT]):
         return (*self._ca_keys(), *self._device_keys())
 
     def _ca_keys(self) -> Iterator[Key]:
-        for row in self._chain.ledger.authorities():
-            yield Key(row.common_name, row.custodian, row.custodian, (row.custodian,))
+        """One for each key: that of a CA which was renewed may have several certificates."""
+        rows = self._chain.ledger.authorities()
+        for custodian, label in dict.fromkeys((row.custodian, row.key_label) for row in rows):
+            yield Key(label, custodian, custodian, (custodian,))
 
     def _device_keys(self) -> Iterator[Key]:
         carried = {row.device: row for row in self._chain.records.all_pregenerated()}

@@ -13,11 +13,12 @@ from labkit.pki import chain, possession, profiles, request
 from labkit.pki.authority import Authority
 from labkit.pki.forms import Readable
 from labkit.pki.profiles import Profile
-from labkit.supplychain import carried, terms
+from labkit.pki.renewal import Renewal
+from labkit.supplychain import carried, renewing, terms
 from labkit.supplychain.carried import Consignment
 from labkit.supplychain.chain import DeviceT, SupplyChain
 from labkit.supplychain.issuing import Issuing
-from labkit.supplychain.ledger import DeviceRow, stored
+from labkit.supplychain.ledger import DeviceRow, RenewalRow, renewed, stored
 from labkit.supplychain.line import Line, Production, SimulatedDevice, Where
 from labkit.supplychain.records import PregeneratedRow
 from labkit.supplychain.terms import Inject, Terms
@@ -27,12 +28,20 @@ if TYPE_CHECKING:
 
 
 class CertificateAuthority(Generic[DeviceT]):
-    """A custodian in the role of a CA: takes requests, gives certificates, keeps a ledger."""
+    """A custodian in the role of a CA: takes requests, gives certificates, keeps a ledger.
+
+    One that was renewed is several of these, one for each of its certificates: ``generation``
+    counts them from 1.
+    """
 
     def __init__(
-        self, custodian: Custodian[DeviceT], signer: Authority, supply_chain: SupplyChain[DeviceT]
+        self,
+        custodian: Custodian[DeviceT],
+        signer: Authority,
+        supply_chain: SupplyChain[DeviceT],
+        generation: int = 1,
     ) -> None:
-        self.custodian = custodian
+        self.custodian, self.generation = custodian, generation
         self._signer, self._chain = signer, supply_chain
         self._issuing = Issuing(
             signer, custodian.name, self.name, supply_chain.ledger, supply_chain.clock
@@ -59,6 +68,64 @@ class CertificateAuthority(Generic[DeviceT]):
     def chain(self) -> tuple[x509.Certificate, ...]:
         """Its own certificate first, then its issuers up to the root."""
         return self._signer.chain
+
+    @property
+    def issuer_certificate(self) -> x509.Certificate | None:
+        """That of the CA which signed this one; None for a root."""
+        return self.chain[1] if len(self.chain) > 1 else None
+
+    def renew(
+        self, issuer: CertificateAuthority[DeviceT] | None = None, *, new_key: bool = False
+    ) -> CertificateAuthority[DeviceT]:
+        """A new certificate for this CA, of the same name: with its own key, or a new one. Who
+        signs it is ``issuer``, else whoever signed this one: a root signs itself.
+
+        What this certificate has signed stays below it; with the same key it is below the new
+        one, too. Twice is harmless: a renewal of this certificate on the same terms is returned.
+        Raises NotFound where the issuer is no CA of this lab, BadRequest where it may not sign.
+        """
+        if issuer is None and self.issuer_certificate is not None:
+            issuer = self.custodian._ca_with(self.issuer_certificate)
+        return renewing.next_generation(self, issuer, new_key=new_key)
+
+    def issue(self, asked: Renewal, /) -> list[x509.Certificate]:
+        """The next certificate of a device that has one, on its own request: what
+        ``widget.renew(ca)`` calls. Any CA of the supply chain may: so devices move below a new one.
+
+        The request may ask for another name that is free: then that is a second registration ID
+        of one device. Returns what goes into the device: its certificate, then its issuers without
+        the root. Raises BadRequest where it is not the device that asks, or its certificate has
+        expired; Conflict where another device has the name.
+        """
+        device = renewing.check(asked, self._chain)
+        name = chain.common_name(asked.request)
+        self._tell("request", f"{device} asks {self.custodian.name} for a certificate", device)
+        made = self._issue_again(device, asked.request)
+        told = f"{name} was signed anew by {self.name}"
+        if name != device:
+            told = f"{device} was signed by {self.name} under another name: {name}"
+        self._tell("renewed", told, device)
+        return made
+
+    def reissue(self, device: DeviceT | str) -> list[x509.Certificate]:
+        """Another certificate for the key that a device has, on the request of it that was
+        retained: the device is not asked, and does not have it yet. Returns what is to go in.
+
+        Raises NotFound where there is no such device, or no request of it.
+        """
+        name = device if isinstance(device, str) else device.name
+        made = self._issue_again(name, renewing.retained(name, self._chain))
+        self._tell("renewed", f"{name} was signed anew by {self.name}, on a retained request", name)
+        return made
+
+    def _issue_again(
+        self, device: str, csr: x509.CertificateSigningRequest
+    ) -> list[x509.Certificate]:
+        def rows(made: Sequence[x509.Certificate]) -> list[RenewalRow]:
+            return [renewed(device, self._injected(certificate)) for certificate in made]
+
+        (certificate,) = self._issuing.on_requests([csr], profiles.DEVICE, rows)
+        return self._injected(certificate)
 
     def sign_intermediate(
         self,

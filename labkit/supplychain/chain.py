@@ -146,6 +146,24 @@ class SupplyChain(Generic[DeviceT]):
         added = [found for row in later for found in stored(row.certificate_pem)]
         return self._in_order(made[0], [*made[1:], *added]) if added else list(made)
 
+    def newest_chain(self, name: str) -> list[x509.Certificate]:
+        """What was issued for the device last, whether it has that yet or not. Raises NotFound."""
+        made, later = self._row(name).chain_pem, self.ledger.renewals(name)
+        return list(stored(later[-1].chain_pem if later else made))
+
+    def name_of(self, certificate: x509.Certificate) -> str:
+        """The name of the device that a certificate was issued for, whatever it says itself."""
+        return self.ledger.renewed_by(certificate) or chain.common_name(certificate)
+
+    def update_keys(self, device: str) -> bytes:
+        """The public keys, in PEM, of those who sign updates and have a CA above this device.
+        Raises NotFound."""
+        known = {row.custodian: row.public_pem for row in self.records.update_keys()}
+        path = self.path(self.issued_chain(device)[0]) if known else []
+        above = [row for row in self.ledger.authorities() if stored(row.chain_pem)[0] in path]
+        owners = dict.fromkeys(row.custodian for row in above)
+        return "".join(known[owner] for owner in owners if owner in known).encode()
+
     def injections(self, name: str) -> list[tuple[str, x509.Certificate]]:
         """What was put into a device, in that order: the custodian who did, and a certificate."""
         made = stored(self._row(name).chain_pem)

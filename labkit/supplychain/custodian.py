@@ -14,7 +14,7 @@ from typing import Generic
 
 from cryptography import x509
 
-from labkit.errors import BadCertificate, Conflict
+from labkit.errors import BadCertificate, Conflict, NotFound
 from labkit.hsm import Algorithm, Token, TokenKey
 from labkit.pki import authority, chain, profiles, reading, request
 from labkit.pki.authority import Authority
@@ -24,6 +24,7 @@ from labkit.supplychain.authority import CertificateAuthority
 from labkit.supplychain.chain import DeviceT, SupplyChain
 from labkit.supplychain.ledger import AuthorityRow, stored
 from labkit.supplychain.terms import Terms
+from labkit.supplychain.updates import UpdateSigner
 
 
 class Custodian(Generic[DeviceT]):
@@ -58,14 +59,24 @@ class Custodian(Generic[DeviceT]):
         if existing := self._existing(common_name, None, Terms(kind, profile)):
             return existing
         csr = self.request_ca(common_name, algorithm=kind)
-        key = self.token.key(common_name)
-        certificate = self._chain.self_signed(
+        return self.accept_ca(csr, (self._sign_root(common_name, csr, profile),))
+
+    def _sign_root(
+        self, common_name: str, csr: x509.CertificateSigningRequest, profile: Profile
+    ) -> x509.Certificate:
+        """A root for the key of a request, in the ledger when this returns."""
+        key = self._key_of(csr, common_name)
+        return self._chain.self_signed(
             self.name,
             common_name,
             csr,
             lambda: authority.self_sign(key, csr.subject, self._chain.clock, profile),
         )
-        return self.accept_ca(csr, (certificate,))
+
+    def update_signer(self) -> UpdateSigner[DeviceT]:
+        """Whoever signs this custodian's update packages: a key of its own in their token, made
+        when first asked for. Devices that are made below their CAs later have its public half."""
+        return UpdateSigner(self, self._chain)
 
     def make_key(self, label: str, *, algorithm: Algorithm | str = Algorithm.P256) -> TokenKey:
         """A key pair, made inside this custodian's token under a label of its own.
@@ -95,6 +106,28 @@ class Custodian(Generic[DeviceT]):
         subject = request.name(common_name, self.name)  # refuses a bad name before there is a key
         return request.make(self._key(common_name, kind), subject)
 
+    def _request_renewal(
+        self, key: TokenKey, subject: x509.Name, *, new_key: bool
+    ) -> x509.CertificateSigningRequest:
+        """A request for a CA that there is, with its key or with a new one of the same kind. A
+        key that was born for a renewal that came to nothing is taken again."""
+        if not new_key:
+            return request.make(key, subject)
+        name = chain.name_cn(subject)
+        known = {row.key_label for row in self._generations(name)}
+        return request.make(
+            self._key(f"{name}, key {len(known) + 1}", Algorithm.of(key.public_key())), subject
+        )
+
+    def _key_of(self, csr: x509.CertificateSigningRequest, common_name: str) -> TokenKey:
+        """The key that a request was made with; where it is none of this token's, that of the CA
+        of this name. Raises NotFound."""
+        labels = [label for label in self.token.key_labels if label.startswith(common_name)]
+        asked = csr.public_key()
+        keys = (self.token.key(label) for label in labels if self.token.has_key(label))
+        own = next((key for key in keys if key.public_key() == asked), None)
+        return own or self.token.key(common_name)
+
     def confirms(self, csr: x509.CertificateSigningRequest) -> bool:
         """Whether the request was made with a key of this custodian's own token: their answer to
         a CA that calls back before it signs."""
@@ -110,29 +143,34 @@ class Custodian(Generic[DeviceT]):
         """Takes the chain that came back for a request, and is a CA from now on.
 
         ``certificates`` is the new one and its issuers, in any order and any form that people
-        send: see :func:`labkit.pki.reading.chain_of`. The same chain again is harmless. Raises
+        send: see :func:`labkit.pki.reading.chain_of`. The same chain again is harmless; another
+        certificate of the same name is the CA's next generation, and the one before stays. Raises
         BadCertificate where it is no chain, or not that of a CA with the request's key.
         """
-        name, path = chain.common_name(request.read(csr)), reading.chain_of(certificates)
-        own, *issuers = path
-        if not chain.is_ca(own) or own.public_key() != self.token.key(name).public_key():
+        asked, path = request.read(csr), reading.chain_of(certificates)
+        name, own = chain.common_name(asked), path[0]
+        key = self._key_of(asked, name)
+        if not chain.is_ca(own) or own.public_key() != key.public_key():
             raise BadCertificate(
                 f"This chain does not answer the request for {name!r}",
-                expected=f"a CA certificate for the key {name!r} in token {self.name!r}",
+                expected=f"a CA certificate for the key {key.label!r} in token {self.name!r}",
                 found=f"{'one for another key' if chain.is_ca(own) else 'no CA certificate'}: "
                 f"{chain.names(path)}",
                 cure="take the certificate that was issued for this very request",
             )
-        if existing := self._existing(name, issuers[0] if issuers else None):
-            return existing
-        row = AuthorityRow(self.name, name, name, chain.to_pem(path))
-        self._chain.ledger.add(row)
-        text = f"{name} was signed by {chain.title(own.issuer)}"
-        self._chain.events.record("supply chain", "ca", text, name=name)
-        return self._authority(row)
+        before = self._generations(name)
+        for row in before:
+            if stored(row.chain_pem)[0] == own:
+                self._tell("again", f"{name} was there already", name)
+                return self._authority(row)
+        made = AuthorityRow(self.name, name, key.label, chain.to_pem(path), len(before) + 1)
+        self._chain.ledger.add(made)
+        how = "was signed" if not before else "has another certificate, signed"
+        self._tell("ca", f"{name} {how} by {chain.title(own.issuer)}", name)
+        return self._authority(made)
 
     def authorities(self) -> list[CertificateAuthority[DeviceT]]:
-        """Every CA of this custodian."""
+        """Every CA of this custodian; one that was renewed once for each of its certificates."""
         rows = self._chain.ledger.authorities()
         return [self._authority(row) for row in rows if row.custodian == self.name]
 
@@ -140,26 +178,44 @@ class Custodian(Generic[DeviceT]):
         self, common_name: str, issuer: x509.Certificate | None, wished: Terms | None = None
     ) -> CertificateAuthority[DeviceT] | None:
         """The CA of this name, where there is one. Raises Conflict where it is not just so."""
-        found = self._ca(common_name)
-        if found is None:
+        made = [self._authority(row) for row in self._generations(common_name)]
+        if not made:
             return None
-        above = found.chain[1] if len(found.chain) > 1 else found.certificate
-        if above != (issuer or found.certificate):
+        fitting = (ca for ca in made if ca.issuer_certificate == issuer)
+        if (found := next(fitting, None)) is None:
             raise Conflict(
                 f"{self.name} has a CA {common_name!r} already",
                 expected="the same issuer as before",
-                found=f"it was issued by {chain.title(found.certificate.issuer)}",
-                cure="give the second CA another name: common_name=...",
+                found=f"it was issued by {chain.title(made[0].certificate.issuer)}",
+                cure="give the second CA another name: common_name=...; or renew the one that "
+                "there is: ca.renew(issuer)",
             )
         if wished is not None:
             wished.check(self.name, common_name, found.certificate)
-        self._chain.events.record("supply chain", "again", f"{common_name} was there already")
+        self._tell("again", f"{common_name} was there already", common_name)
         return found
 
     def _ca(self, common_name: str) -> CertificateAuthority[DeviceT] | None:
-        row = self._chain.ledger.authority(self.name, common_name)
-        return None if row is None else self._authority(row)
+        """The first of this name."""
+        return next(map(self._authority, self._generations(common_name)), None)
+
+    def _ca_with(self, certificate: x509.Certificate) -> CertificateAuthority[DeviceT]:
+        """The CA, of whichever custodian, that has this certificate. Raises NotFound."""
+        for row in self._chain.ledger.authorities():
+            if stored(row.chain_pem)[0] == certificate:
+                return Custodian(row.custodian, self._chain)._authority(row)
+        raise NotFound(
+            f"{chain.subject(certificate)} is no CA of this lab",
+            found=f"CAs: {', '.join(row.common_name for row in self._chain.ledger.authorities())}",
+            cure="name the CA that is to sign: ca.renew(issuer)",
+        )
+
+    def _generations(self, common_name: str) -> list[AuthorityRow]:
+        return self._chain.ledger.generations(self.name, common_name)
 
     def _authority(self, row: AuthorityRow) -> CertificateAuthority[DeviceT]:
         signer = Authority(self.token.key(row.key_label), stored(row.chain_pem), self._chain.clock)
-        return CertificateAuthority(self, signer, self._chain)
+        return CertificateAuthority(self, signer, self._chain, row.generation)
+
+    def _tell(self, kind: str, text: str, name: str) -> None:
+        self._chain.events.record("supply chain", kind, text, name=name)

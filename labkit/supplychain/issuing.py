@@ -19,10 +19,17 @@ from labkit.clock import Clock
 from labkit.errors import LabError
 from labkit.pki.authority import Authority
 from labkit.pki.profiles import Profile
-from labkit.supplychain.ledger import DeviceRow, Ledger, SerialTaken, Signed, Simulated
+from labkit.supplychain.ledger import (
+    DeviceRow,
+    Ledger,
+    RenewalRow,
+    SerialTaken,
+    Signed,
+    Simulated,
+)
 
 Certificates: TypeAlias = list[x509.Certificate]
-Rows: TypeAlias = Iterable[DeviceRow | Simulated]
+Rows: TypeAlias = Iterable[DeviceRow | Simulated | RenewalRow]
 
 _DRAWS = 5
 """Of 159 random bits none is ever drawn twice, unless the source is broken."""
@@ -45,8 +52,8 @@ class Issuing:
     ) -> Certificates:
         """One certificate for each request, each of which is checked. All of them or none.
 
-        ``devices`` makes the rows of the devices that the certificates are for: they are
-        committed together. Raises BadRequest, Conflict.
+        ``devices`` makes the rows of the devices that the certificates are for, new ones or
+        renewed ones: they are committed together. Raises BadRequest, Conflict.
         """
         makers = [partial(self._signer.sign_request, request, profile) for request in requests]
         asked = [request.public_bytes(Encoding.DER) for request in requests]

@@ -44,13 +44,15 @@ class CustodianRow(_Base):
 
 
 class AuthorityRow(_Base):
-    """A CA: whose it is, which key of their token it is, and its chain in PEM."""
+    """A CA: whose it is, which key of their token it is, and its chain in PEM. A CA that was
+    renewed has a row for each of its certificates: ``generation`` counts them from 1."""
 
     __tablename__ = "authority"
     custodian: Mapped[str] = mapped_column(primary_key=True)
     common_name: Mapped[str] = mapped_column(primary_key=True)
     key_label: Mapped[str]
     chain_pem: Mapped[str]
+    generation: Mapped[int] = mapped_column(primary_key=True, default=1)
 
 
 class IssuerRow(_Base):
@@ -83,6 +85,16 @@ class DeviceRow(_Base):
     __tablename__ = "device"
     name: Mapped[str] = mapped_column(primary_key=True)
     maker: Mapped[str]
+    chain_pem: Mapped[str]
+
+
+class RenewalRow(_Base):
+    """A later certificate of a device, and the chain that was handed out for it, in PEM. Who
+    issued it, when and on which request is in the signature of this ``serial`` (in hex)."""
+
+    __tablename__ = "renewal"
+    serial: Mapped[str] = mapped_column(primary_key=True)
+    device: Mapped[str] = mapped_column(index=True)
     chain_pem: Mapped[str]
 
 
@@ -202,9 +214,20 @@ class Ledger:
         with self._database.read() as session:
             return list(session.scalars(select(AuthorityRow)))
 
-    def authority(self, custodian: str, common_name: str) -> AuthorityRow | None:
+    def generations(self, custodian: str, common_name: str) -> list[AuthorityRow]:
+        """The rows of one CA, one for each of its certificates, the first first."""
+        mine = (AuthorityRow.custodian == custodian) & (AuthorityRow.common_name == common_name)
         with self._database.read() as session:
-            return session.get(AuthorityRow, (custodian, common_name))
+            wanted = select(AuthorityRow).where(mine).order_by(AuthorityRow.generation)
+            return list(session.scalars(wanted))
+
+    def renewals(self, device: str = "") -> list[RenewalRow]:
+        """The later certificates of a device, or of all, in the order in which they were signed."""
+        mine = [RenewalRow.device == device] if device else []
+        signed = RenewalRow.serial == IssuedRow.serial
+        wanted = select(RenewalRow).join(IssuedRow, signed).where(*mine)
+        with self._database.read() as session:
+            return list(session.scalars(wanted.order_by(IssuedRow.number)))
 
     def devices(self) -> list[DeviceRow]:
         with self._database.read() as session:
@@ -221,6 +244,12 @@ class Ledger:
         with self._database.read() as session:
             simulated = session.get(SimulatedRow, ids.key(name))
             return simulated.name if simulated else session.scalar(query) or ""
+
+    def renewed_by(self, certificate: x509.Certificate) -> str:
+        """The device that a later certificate was issued for; empty for any other certificate."""
+        with self._database.read() as session:
+            row = session.get(RenewalRow, _hex(certificate.serial_number))
+        return row.device if row else ""
 
     def makers(self, names: Sequence[str]) -> dict[str, Maker]:
         """Those of these names that devices have already, simulated ones too: by what two
@@ -249,9 +278,10 @@ class Ledger:
         issuer: x509.Certificate,
         at: datetime,
         signed: Sequence[Signed],
-        devices: Iterable[DeviceRow | Simulated] = (),
+        devices: Iterable[DeviceRow | Simulated | RenewalRow] = (),
     ) -> None:
-        """Signatures of one CA, and the devices that they make, in one transaction.
+        """Signatures of one CA, and the devices that they make or that get another certificate by
+        them, in one transaction.
 
         ``issuer`` is the certificate that the CA signed with. Committed when this returns.
         Raises SerialTaken where a serial is known already, Conflict where a device is; the
@@ -325,11 +355,13 @@ _SIGNATURES = select(
 ).join(IssuerRow)
 
 
-def _inserts(devices: Sequence[DeviceRow | Simulated]) -> Iterable[Insert]:
+def _inserts(devices: Sequence[DeviceRow | Simulated | RenewalRow]) -> Iterable[Insert]:
     made = [(d.name, d.maker, d.chain_pem) for d in devices if isinstance(d, DeviceRow)]
     simulated = [(ids.key(d.name), *d) for d in devices if isinstance(d, Simulated)]
     yield Insert.into("device", ("name", "maker", "chain_pem"), made)
+    renewed = [(d.serial, d.device, d.chain_pem) for d in devices if isinstance(d, RenewalRow)]
     yield Insert.into("simulated", ("key", "name", "maker"), simulated)
+    yield Insert.into("renewal", ("serial", "device", "chain_pem"), renewed)
 
 
 def _of(issuer: str) -> list[Any]:
@@ -340,6 +372,11 @@ def _of(issuer: str) -> list[Any]:
 def _signature(row: Any) -> Signature:
     number, custodian, ca, thumbprint, serial, *rest = row
     return Signature(number, custodian, ca, thumbprint, int(serial, 16), *rest)
+
+
+def renewed(device: str, certificates: Sequence[x509.Certificate]) -> RenewalRow:
+    """A later certificate of a device, with its chain, on its way into the ledger."""
+    return RenewalRow(_hex(certificates[0].serial_number), device, chain.to_pem(certificates))
 
 
 def _hex(serial: int) -> str:

@@ -1,5 +1,6 @@
 """What passed from hand to hand beside certificates: orders at a public CA, chains put into
-devices, and private keys that were carried. In the same file as the ledger, in tables of its own.
+devices, update packages, and private keys that were carried. In the same file as the ledger, in
+tables of its own.
 """
 
 from __future__ import annotations
@@ -69,6 +70,25 @@ class CopyRow(_Base):
     holder: Mapped[str]
 
 
+class UpdateKeyRow(_Base):
+    """Who signs updates, and the public key that devices check them with, in PEM."""
+
+    __tablename__ = "update_key"
+    custodian: Mapped[str] = mapped_column(primary_key=True)
+    public_pem: Mapped[str]
+
+
+class UpdateRow(_Base):
+    """An update package for a device, as it was signed by ``custodian``."""
+
+    __tablename__ = "update_package"
+    device: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    custodian: Mapped[str]
+    chain_pem: Mapped[str]
+    package: Mapped[bytes]
+
+
 class Records:
     """The rows above, in the supply chain's database file."""
 
@@ -78,7 +98,7 @@ class Records:
     def close(self) -> None:
         self._database.close()
 
-    def save(self, *rows: OrderRow | InjectionRow | PregeneratedRow) -> None:
+    def save(self, *rows: _Base) -> None:
         """Adds each row, or replaces the one of its key. Committed when this returns."""
         with self._database.write() as session:
             for row in rows:
@@ -132,3 +152,18 @@ class Records:
             known = list(session.scalars(wanted))
             if holder not in known:
                 session.add(CopyRow(device, len(known), holder))
+
+    def update_key(self, custodian: str) -> UpdateKeyRow | None:
+        with self._database.read() as session:
+            return session.get(UpdateKeyRow, custodian)
+
+    def update_keys(self) -> list[UpdateKeyRow]:
+        """Those of everybody who signs updates."""
+        with self._database.read() as session:
+            return list(session.scalars(select(UpdateKeyRow).order_by(_AGE)))
+
+    def updates(self, device: str) -> list[UpdateRow]:
+        """The packages for a device, the oldest first."""
+        wanted = select(UpdateRow).where(UpdateRow.device == device).order_by(UpdateRow.version)
+        with self._database.read() as session:
+            return list(session.scalars(wanted))

@@ -10,7 +10,7 @@ from cryptography import x509
 from labkit.cloud.dps.entries import Enrollment, EnrollmentGroup, SymmetricKeyAttestation
 from labkit.cloud.hub.credentials import SAS, form_of
 from labkit.graph.kinds import KIND_WORDS
-from labkit.graph.reissued import Reissued, reissued
+from labkit.graph.reissued import Reissued, ca_node, reissued
 from labkit.graph.removed import Removed, removed
 from labkit.graph.servers import ENDPOINT, ISSUING, are_shown, node_of
 from labkit.pki import chain
@@ -51,7 +51,7 @@ class _Inspector:
         for custodian in self._lab.custodians:
             authorities = custodian.authorities()
             for ca in authorities:
-                yield f"ca {custodian.name}/{ca.name}", self._authority(ca)
+                yield ca_node(ca), self._authority(ca)
             if not authorities:
                 yield f"token {custodian.name}", _token(custodian)
         for again in reissued(self._lab):
