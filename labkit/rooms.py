@@ -14,10 +14,10 @@ from labkit.clock import Clock
 from labkit.cloud import Cloud, handshakes
 from labkit.database import closed
 from labkit.device import Device, Impostor, Network
-from labkit.device.flash import Flash
+from labkit.device.flash import Flash, folder_of
 from labkit.errors import ServerNotTrusted
 from labkit.events import Events
-from labkit.hsm import TokenKey, TokenStore
+from labkit.hsm import KeyFolder, TokenKey, TokenStore
 from labkit.pki.identity import Identity
 from labkit.supplychain import SupplyChain
 from labkit.supplychain.carried import copy_of
@@ -81,6 +81,7 @@ class Rooms:
             self._events,
             self._work,
             self._assemble,
+            self._key_folder,
             frozenset({TOKEN}),
         )
         self.server.before_change = self._finish_devices
@@ -130,6 +131,10 @@ class Rooms:
             update_keys=lambda: self.supply_chain.update_keys(identity.name),
             now=self._now,
         )
+
+    def _key_folder(self, device: str) -> KeyFolder:
+        """A key that is in a file lies in the device's flash."""
+        return KeyFolder(folder_of(self._path / "devices", device))
 
     def _finish_devices(self) -> None:
         """Devices come into being when they are first asked for. Those that were made by now have

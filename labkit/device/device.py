@@ -66,9 +66,8 @@ class Device(Holder):
             flash.install_roots(reading.read_certificates(network().server_roots))
 
     def __repr__(self) -> str:
-        return (
-            f"<Device {self.name!r}, key in its own token, sends {chain.names(self._flash.chain)}>"
-        )
+        place = "a file" if self._flash.holds_a_key else "its own token"
+        return f"<Device {self.name!r}, key in {place}, sends {chain.names(self._flash.chain)}>"
 
     def _check_open(self) -> None:
         self._network()
@@ -301,4 +300,4 @@ class Device(Holder):
         return self._client
 
     def _identity(self, sdk: Any) -> Any:
-        return sdk.TokenX509(self._flash.chain_file, self.key)
+        return sdk.identity(self._flash.chain_file, self.key)

@@ -1,5 +1,5 @@
 """A device's flash memory: a folder with its certificate chains, its trust store, and what it
-learned. No key.
+learned. No key, unless the device was made with the mistake of keeping that in a file.
 
     slot a   chain.pem      ┐ one of the two is in use: state.json says which, so that a new chain
     slot b   chain-b.pem    ┘ takes the place of the old one in one step, and the old one stays
@@ -19,14 +19,20 @@ from urllib.parse import quote
 from cryptography import x509
 
 from labkit.files import write_whole
+from labkit.hsm.key_folder import SUFFIX
 from labkit.pki import chain, reading
+
+
+def folder_of(directory: Path, device: str) -> Path:
+    """The folder, below ``directory``, that is a device's flash."""
+    return directory / quote(device, safe="")
 
 
 class Flash:
     """Two slots for certificate chains, PEM, the device's own certificate first."""
 
     def __init__(self, directory: Path, device: str) -> None:
-        self._directory = directory / quote(device, safe="")
+        self._directory = folder_of(directory, device)
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._slots = {"a": self._directory / "chain.pem", "b": self._directory / "chain-b.pem"}
         self._roots_file = self._directory / "server-roots.pem"
@@ -86,6 +92,11 @@ class Flash:
         if path not in self._read or self._read[path][0] != edition:
             self._read[path] = edition, reading.read_certificates(path.read_bytes())
         return list(self._read[path][1])
+
+    @property
+    def holds_a_key(self) -> bool:
+        """Whether a private key lies in it, where it does not belong."""
+        return any(self._directory.glob(f"*{SUFFIX}"))
 
     # ---- whom it trusts
 

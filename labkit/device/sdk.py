@@ -36,6 +36,7 @@ from labkit.device.handlers import Handlers
 from labkit.device.network import Network
 from labkit.errors import ConnectionFailed, LabError, ProvisioningFailed
 from labkit.hsm import TokenEcKey, TokenKey
+from labkit.hsm.key_folder import FILE_KEYS
 from labkit.pki import reading
 
 _HASHES: dict[str, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {
@@ -78,6 +79,18 @@ class TokenX509(X509):
         ders = [certificate.public_bytes(Encoding.DER) for certificate in found]
         identity = sslcontext.Identity(ders[0], _Signer(self._key), tuple(ders[1:]))
         sslcontext.load_identity(context, identity)
+
+
+def identity(chain_file: Path, key: TokenKey) -> X509:
+    """What the SDK speaks TLS with: for a key in a file the SDK's own, which reads both files."""
+    if isinstance(key, FILE_KEYS) and _belong_together(chain_file, key):
+        return X509(cert_file=str(chain_file), key_file=str(key.file))  # type: ignore[no-untyped-call]
+    return TokenX509(chain_file, key)
+
+
+def _belong_together(chain_file: Path, key: TokenKey) -> bool:
+    """OpenSSL takes no files that do not: who claims to be another speaks by the seam."""
+    return reading.read_certificates(chain_file.read_bytes())[0].public_key() == key.public_key()
 
 
 class _Signer:
@@ -132,7 +145,7 @@ _seam(mqtt_transport.MQTTTransport)
 _seam(http_transport.HTTPTransport)
 
 
-def register(network: Network, registration_id: str, identity: TokenX509) -> Any:
+def register(network: Network, registration_id: str, identity: X509) -> Any:
     """Registers with DPS and returns the SDK's RegistrationResult. Raises ProvisioningFailed."""
     client = ProvisioningDeviceClient.create_from_x509_certificate(
         provisioning_host=network.address,
@@ -159,7 +172,7 @@ def _shut_down(client: Any) -> None:
     done.wait(_SHUTDOWN_SECONDS)
 
 
-def connect(network: Network, hub: str, device_id: str, identity: TokenX509) -> Any:
+def connect(network: Network, hub: str, device_id: str, identity: X509) -> Any:
     """A connected IoTHubDeviceClient. Raises ConnectionFailed."""
     client = IoTHubDeviceClient.create_from_x509_certificate(
         x509=identity,

@@ -81,12 +81,14 @@ class Entry:
 @dataclass(frozen=True, slots=True)
 class Key:
     """A private key: ``name`` is what its certificate says, ``owner`` who it speaks for,
-    ``born_in`` the token that made it, ``holders`` the tokens that have had it, that one first."""
+    ``born_in`` the token that made it, ``holders`` the tokens that have had it, that one first.
+    One that lies ``in_file`` was never in a token, and nobody knows who has copied it."""
 
     name: str
     owner: str
     born_in: str
     holders: tuple[str, ...]
+    in_file: bool = False
 
     @property
     def copies(self) -> int:
@@ -94,6 +96,8 @@ class Key:
         return len(self.holders) - 1
 
     def __str__(self) -> str:
+        if self.in_file:
+            return f"{self.name}: in a file of {self.born_in}, for whoever reads that"
         where = f"copied to {self._others}" if self.copies else "and never elsewhere"
         return f"{self.name}: born in the token of {self.born_in}, {where}"
 
@@ -104,11 +108,12 @@ class Key:
     @property
     def cells(self) -> dict[str, str]:
         """As a table shows it."""
+        unknown = "nobody knows"
         return {
             "the key of": self.name,
-            "was born in the token of": self.born_in,
-            "copies": str(self.copies),
-            "copied to": self._others or "nobody",
+            "was born in the token of": "none: it is in a file" if self.in_file else self.born_in,
+            "copies": unknown if self.in_file else str(self.copies),
+            "copied to": unknown if self.in_file else self._others or "nobody",
         }
 
 
@@ -221,7 +226,8 @@ class Accountability(Generic[DeviceT]):
         for name in sorted(made | carried.keys()):
             hands = self._chain.holders(carried[name]) if name in carried else ()
             holders = (*hands, name) if name in made else hands
-            yield Key(name, name, holders[0], holders)
+            in_file = self._chain.has_key_in_file(name)
+            yield Key(name, name, holders[0], holders, in_file)
 
     def could_impersonate(self, device: DeviceT | str) -> tuple[str, ...]:
         """The custodians who hold or held the device's private key, or were about to get it when a

@@ -175,12 +175,14 @@ class CertificateAuthority(Generic[DeviceT]):
         *,
         inject: Inject = "all",
         algorithm: Algorithm | str = Algorithm.P256,
+        key_in_file: bool = False,
     ) -> DeviceT:
         """A device: its key is born in its own token, its request goes out, its chain comes in.
 
         ``name`` becomes the CN and so the registration ID: at most 64 characters. ``inject`` is
         what this CA puts in behind the device's certificate: ``"all"`` issuers but the root, its
-        ``"own"`` certificate, or ``"none"``; see :meth:`inject` for the others.
+        ``"own"`` certificate, or ``"none"``; see :meth:`inject` for the others. ``key_in_file`` is
+        a mistake, for the lesson about it: the key lies in the flash, for whoever reads that.
         Raises Conflict where there is a device of this name that is not just so.
         """
         kind = Algorithm.named(algorithm)
@@ -189,7 +191,7 @@ class CertificateAuthority(Generic[DeviceT]):
         row = self._chain.ledger.device(name)
         if row is None:
             self._chain.refuse_taken(name)
-            self._manufacture(name, inject, kind)
+            self._manufacture(name, inject, kind, key_in_file)
         elif row.maker != self._full_name:
             raise Conflict(
                 f"There is a device {name!r} already",
@@ -198,6 +200,7 @@ class CertificateAuthority(Generic[DeviceT]):
             )
         else:
             self._refuse_other_kind(row, inject, kind)
+            self._refuse_other_place(name, key_in_file)
             self._chain.events.record("supply chain", "again", f"{name} was there already")
         return self._chain.device(name)
 
@@ -211,6 +214,17 @@ class CertificateAuthority(Generic[DeviceT]):
             expected=f"a {kind.value} key, and put in: {chain.names(wanted[1:])}",
             found=f"a {found} key, and put in: {chain.names(made[1:])}",
             cure=f"take it as it is: lab.device({row.name!r}), or choose another name",
+        )
+
+    def _refuse_other_place(self, name: str, key_in_file: bool) -> None:
+        if self._chain.has_key_in_file(name) == key_in_file:
+            return
+        places = "in a token of its own", "in a file"
+        raise Conflict(
+            f"There is a device {name!r} already",
+            expected=f"one whose key is {places[key_in_file]}",
+            found=f"its key is {places[not key_in_file]}",
+            cure=f"take it as it is: lab.device({name!r}), or choose another name",
         )
 
     def pregenerate(
@@ -301,13 +315,14 @@ class CertificateAuthority(Generic[DeviceT]):
         csr = possession.answer(self.custodian.token, code)
         return self._sign(csr, profiles.VERIFICATION)
 
-    def _manufacture(self, name: str, inject: Inject, kind: Algorithm) -> None:
+    def _manufacture(self, name: str, inject: Inject, kind: Algorithm, in_file: bool) -> None:
         subject = request.name(name)
-        key = self._chain.device_key(name, kind)
+        key = self._chain.device_key(name, kind, in_file=in_file)
         csr = request.make(key, subject)
         self._tell("request", f"{name} sends {self.custodian.name} a request", name)
         self._issuing.on_requests([csr], profiles.DEVICE, lambda made: self._rows(made, inject))
         text = f"{name} was signed by {self.name}"
+        text += ", and has its key in a file" if in_file else ""
         self._chain.events.record("supply chain", "device", text, name=name)
 
     def _rows(self, made: Sequence[x509.Certificate], inject: Inject = "all") -> list[DeviceRow]:

@@ -13,7 +13,7 @@ from labkit import ids
 from labkit.clock import Clock
 from labkit.errors import Conflict, LabError, NotFound
 from labkit.events import Events
-from labkit.hsm import Algorithm, Token, TokenKey, TokenStore
+from labkit.hsm import Algorithm, KeyFolder, Token, TokenKey, TokenStore
 from labkit.hsm.tokens import LONGEST_LABEL
 from labkit.pki import chain
 from labkit.pki.identity import Identity
@@ -45,7 +45,8 @@ IDENTITY = "identity"
 class SupplyChain(Generic[DeviceT]):
     """``assemble`` turns a finished identity into a device: what that *is* is not known here.
 
-    ``reserved`` are labels of tokens in the same store that belong to others.
+    ``key_folder`` finds, by a device's name, where its key lies if that is in a file; ``reserved``
+    are labels of tokens in the same store that belong to others.
     """
 
     def __init__(
@@ -57,11 +58,13 @@ class SupplyChain(Generic[DeviceT]):
         events: Events,
         work: Work,
         assemble: Callable[[Identity], DeviceT],
+        key_folder: Callable[[str], KeyFolder],
         reserved: frozenset[str] = frozenset(),
     ) -> None:
         self.tokens, self.ledger, self.clock, self.events = tokens, ledger, clock, events
         self.records, self.work = records, work
         self._assemble, self._reserved = assemble, reserved
+        self._key_folder = key_folder
         self._devices: dict[str, DeviceT] = {}
 
     def custodian_token(self, name: str) -> Token:
@@ -92,13 +95,38 @@ class SupplyChain(Generic[DeviceT]):
             raise Conflict(f"{name!r} is reserved for the services", cure="choose another name")
 
     def device_token(self, name: str) -> Token:
-        """The device's own token. Raises LabError for what is no name for a device."""
+        """The device's own token, or the folder that plays its part. Raises LabError for what is
+        no name for a device."""
         self.check_device_name(name)
-        return self.tokens.token(_token_label(name))
+        return self._holder(name)
 
-    def device_key(self, name: str, algorithm: Algorithm = Algorithm.P256) -> TokenKey:
-        """The key of a device, born in the device's own token when it is first asked for."""
-        return self.device_token(name).ensure_key(IDENTITY, algorithm)
+    def device_key(
+        self, name: str, algorithm: Algorithm = Algorithm.P256, *, in_file: bool = False
+    ) -> TokenKey:
+        """The key of a device, born in the device's own token when it is first asked for; or, for
+        the lesson about that mistake, ``in_file``."""
+        self.check_device_name(name)
+        if in_file:
+            return self._key_folder(name).ensure_key(IDENTITY, algorithm)
+        if self.has_key_in_file(name) and self.ledger.device(name) is None:
+            self._forget_key_files(name)
+        return self._holder(name).ensure_key(IDENTITY, algorithm)
+
+    def has_key_in_file(self, name: str) -> bool:
+        """Whether the key of a device lies in a file. The file is all that is on record of it."""
+        return bool(self._key_folder(name).key_labels)
+
+    def _forget_key_files(self, name: str) -> None:
+        """What a crash left of a device that was to have its key in a file, and is not on record:
+        it is made otherwise now."""
+        for label in self._key_folder(name).key_labels:
+            self._key_folder(name).destroy_key(label)
+
+    def _holder(self, name: str) -> Token:
+        """Where the keys of a device are."""
+        if self.has_key_in_file(name):
+            return self._key_folder(name)
+        return self.tokens.token(_token_label(name))
 
     def refuse_taken(self, name: str) -> None:
         """Raises Conflict where a device has this name but for its case, or a key that is being
@@ -241,9 +269,8 @@ class SupplyChain(Generic[DeviceT]):
 
     def _identity(self, row: DeviceRow) -> Identity:
         """Its key must be there: a new one in its place would not fit the certificate."""
-        label = _token_label(row.name)
         return Identity(
-            lambda: self.tokens.token(label).key(IDENTITY), tuple(self.issued_chain(row.name))
+            lambda: self._holder(row.name).key(IDENTITY), tuple(self.issued_chain(row.name))
         )
 
 

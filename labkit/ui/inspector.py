@@ -13,6 +13,7 @@ from labkit.graph.kinds import KIND_WORDS
 from labkit.graph.reissued import Reissued, ca_node, reissued
 from labkit.graph.removed import Removed, removed
 from labkit.graph.servers import ENDPOINT, ISSUING, are_shown, node_of
+from labkit.hsm.key_folder import FILE_KEYS
 from labkit.pki import chain
 from labkit.ui.inspection import Inspection, certificate_facts
 
@@ -244,6 +245,8 @@ def _admitted(group: EnrollmentGroup) -> str:
 
 def _kept(key: TokenKey) -> str:
     """Where a private key is, and whether it was ever elsewhere: the token itself knows."""
+    if isinstance(key, FILE_KEYS):
+        return "in a file of its flash: whoever reads that has a copy, and nobody misses it"
     said = key.attributes
     born = "where it was born" if said["LOCAL"] else "carried there from another token"
     stays = "it cannot leave" if said["NEVER_EXTRACTABLE"] else "copies of it can be made"
