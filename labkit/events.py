@@ -24,9 +24,9 @@ class Event:
     """One happening: ``number`` counts from 1, ``at`` is the lab's time.
 
     ``source`` is the room it happened in (``hsm``, ``supply chain``, ``tls``, ``mqtt``,
-    ``https``, ``server``, ``dps``, ``hub``, ``device``, ``lab``), ``kind`` a short constant word,
-    ``text`` a sentence for people, ``details`` plain values: what went over the wire may be
-    among them, a private key or a PIN never.
+    ``https``, ``server``, ``dps``, ``hub``, ``device``, ``attacker``, ``lab``), ``kind`` a short
+    constant word, ``text`` a sentence for people, ``details`` plain values: what went over the
+    wire may be among them, a private key or a PIN never.
     """
 
     number: int

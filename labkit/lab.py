@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from labkit.cloud.hub import Hub
     from labkit.cloud.refusals import Refusal, Refusals
     from labkit.device import Device, Impostor, Network
+    from labkit.drill import Attacker
     from labkit.explanation import Explanation
     from labkit.graph import Picture
     from labkit.hsm import Algorithm, TokenKey
@@ -178,6 +179,16 @@ class Lab:
         its device stays.
         """
         return self._rooms.impostor(device, by if isinstance(by, str) else by.name, key)
+
+    def attacker(self, name: str = "Mallory") -> Attacker:
+        """Somebody who steals what lies in a device's flash, and plays the device with it: made
+        when first named. Raises LabError for what is no name."""
+        return self._rooms.attacker(name)
+
+    @property
+    def attackers(self) -> list[Attacker]:
+        """Those who were named, or who left a trace in this workspace."""
+        return self._rooms.attackers()
 
     def public_ca(self, name: str = "Example Trust Services") -> PublicCA[Device]:
         """A stand-in for a company that sells CA certificates: made when first named."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from labkit.clock import Clock
 from labkit.cloud import Cloud, handshakes
 from labkit.database import closed
 from labkit.device import Device, Impostor, Network
 from labkit.device.flash import Flash, folder_of
+from labkit.drill import Attacker, Attempts, Grounds
 from labkit.errors import ServerNotTrusted
 from labkit.events import Events
 from labkit.hsm import KeyFolder, TokenKey, TokenStore
@@ -47,6 +48,7 @@ class Rooms:
         self._path, self._events, self._work = path, events, work
         self._closed, self._now = False, clock.now
         self._impostors: list[Impostor] = []
+        self._attackers: dict[str, Attacker] = {}
         self._leave = ExitStack()
         try:
             self._build(clock, ports, hubs)
@@ -86,6 +88,18 @@ class Rooms:
         )
         self.server.before_change = self._finish_devices
         self._leave.callback(self._close_devices)
+        attempts = Attempts(self._path / "attempts.db")
+        self._leave.callback(attempts.close)
+        self.grounds = Grounds(
+            self._path,
+            clock,
+            self._events,
+            self.cloud,
+            attempts,
+            lambda: self.network,
+            self.listener.settle,
+        )
+        self._leave.callback(self._send_attackers_away)
 
     @property
     def network(self) -> Network:
@@ -106,6 +120,20 @@ class Rooms:
         self._impostors.append(Impostor(holder, copy, flash, lambda: self.network, self._events))
         return self._impostors[-1]
 
+    def attacker(self, name: str) -> Attacker:
+        """The attacker of this name, made when first named. Raises LabError."""
+        if name not in self._attackers:
+            self._attackers[name] = Attacker(name, self.grounds)
+        return self._attackers[name]
+
+    def attackers(self) -> list[Attacker]:
+        """Those who were named, or who have stolen or tried anything, in the order of their
+        names."""
+        folder = self._path / "attackers"
+        thieves = {unquote(found.name) for found in folder.iterdir()} if folder.exists() else set()
+        tried = {attempt.attacker for attempt in self.grounds.attempts.all()}
+        return [self.attacker(name) for name in sorted(thieves | tried | self._attackers.keys())]
+
     def close(self) -> None:
         """Disconnects devices, closes ports, databases and tokens. Harmless when called twice.
 
@@ -113,6 +141,11 @@ class Rooms:
         """
         self._closed = True
         self._leave.close()
+
+    def _send_attackers_away(self) -> None:
+        with ExitStack() as leaving:
+            for attacker in self._attackers.values():
+                leaving.callback(attacker.leave)
 
     def _close_devices(self) -> None:
         with ExitStack() as leaving:

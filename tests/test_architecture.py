@@ -27,6 +27,7 @@ LEVELS = (
     ("pki",),
     ("cloud", "supplychain", "device"),
     ("wire",),
+    ("drill",),
     ("explanation", "rooms", "lab"),
     ("graph",),
     ("doctor", "monitor", "serve", "notebooks", "ui"),

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
-from labkit.device.device import Device
+from labkit.device.device import Assignment, Device
 from labkit.device.flash import Flash
 from labkit.device.network import Network
 from labkit.errors import LabError
@@ -17,7 +17,7 @@ from labkit.pki.identity import Identity
 class Impostor(Device):
     """A device in the hands of ``holder``: the same name, the same certificates, and another copy
     of the same key, or another key. Its flash is its own, so the true device knows nothing of
-    it."""
+    it. ``target`` is where they connect to, whatever DPS has told them."""
 
     def __init__(
         self,
@@ -29,11 +29,17 @@ class Impostor(Device):
     ) -> None:
         super().__init__(copy, flash, network, events)
         self.holder = holder
+        self.target: Assignment | None = None
 
     def __repr__(self) -> str:
         has_copy = self.certificate.public_key() == self.key.public_key()
         key = "a copy of its key" if has_copy else "a key of their own"
         return f"<{self.holder} as {self.name!r}, with {key}>"
+
+    @property
+    def assignment(self) -> Assignment | None:
+        """The hub that they aim at: :attr:`target`, else what DPS or the device's flash said."""
+        return self.target or super().assignment
 
     def request_certificate(self, *_: object, **__: object) -> NoReturn:
         """Raises LabError: the token that they have is not the device's."""
@@ -46,4 +52,4 @@ class Impostor(Device):
 
     def _record(self, kind: str, text: str) -> None:
         told = f"{self.holder}, as {self.name}, {text}"
-        self._events.record("device", kind, told, device=self.name)
+        self._events.record("device", kind, told, device=self.name, by=self.holder)
