@@ -270,9 +270,11 @@ class Device(Holder):
         """Leaves the hub. Harmless when it is not connected."""
         client, self._client = self._client, None
         if client is not None:
+            from labkit.device import sdk
+
             # At the end of a program the SDK's own threads are gone before we are asked.
             with contextlib.suppress(RuntimeError):
-                client.shutdown()
+                sdk.leave(client)
 
     def _listen(self) -> None:
         """At once where it is connected, else when it connects."""

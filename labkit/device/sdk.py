@@ -12,7 +12,7 @@ import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -181,12 +181,24 @@ def connect(network: Network, hub: str, device_id: str, identity: X509) -> Any:
         gateway_hostname=network.address,
         server_verification_cert=network.server_roots,
     )
+    # What waits for the device comes with the CONNACK, before there is a handler. The SDK keeps it
+    # for one only where it knows by then that handlers are to be used; else nobody ever sees it.
+    client.on_message_received = None
     try:
         client.connect()
     except _FAILURES as error:
-        client.shutdown()
+        leave(client)
         raise _told(ConnectionFailed, f"{hub} did not take {device_id}", error) from error
     return client
+
+
+def leave(client: Any) -> None:
+    """Ends a client for good. Where the hub ends its connection at that very moment, the SDK stops
+    half-way with an error; the second time there is nothing left that could be ended."""
+    with suppress(*_FAILURES):
+        client.shutdown()
+        return
+    client.shutdown()
 
 
 def send(client: Any, body: str, properties: dict[str, str]) -> None:
