@@ -68,7 +68,7 @@ def _find_refusal(options: argparse.Namespace) -> Any:
     from labkit.cloud.store import Base
     from labkit.database import Database
     from labkit.events import Events
-    from labkit.lab import find_refusal, last_refusal
+    from labkit.explanation import find_refusal, last_refusal
 
     if bool(options.tracking_id) == (options.last or bool(options.device)):
         raise LabError(

@@ -122,3 +122,8 @@ class ServiceRefusal(LabError):
             found=failed.why if failed else "",
             cure=" Or: ".join(failed.cures) if failed else "",
         )
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 device``, ``2 devices``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

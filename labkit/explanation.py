@@ -11,7 +11,8 @@ from typing import Any
 from labkit.cloud.codes import POSSESSION_FAILED, STALE_ENTRY, STALE_ETAG
 from labkit.cloud.dps.attestation import POSSESSION
 from labkit.cloud.hub.authentication import CERTIFICATE
-from labkit.cloud.refusals import Refusal
+from labkit.cloud.refusals import Refusal, Refusals
+from labkit.errors import NotFound, counted
 from labkit.pki import chain, possession
 from labkit.trace import Check, Outcome
 
@@ -232,3 +233,34 @@ def _indented(text: str, indent: str = "      ") -> str:
         break_on_hyphens=False,
         break_long_words=False,
     )
+
+
+def find_refusal(refusals: Refusals, what: str) -> Refusal:
+    """The refusal of this tracking ID, or the last one of the device of this name.
+
+    Raises NotFound.
+    """
+    try:
+        return refusals.find(what)
+    except NotFound:
+        found = refusals.last(what)
+    if found is None:
+        raise NotFound(
+            f"No refusal has the tracking ID {what!r}, and no device of that name was refused",
+            found=_kept(refusals),
+            cure="ask for the last one: lab.explain(), or labkit explain --last",
+        )
+    return found
+
+
+def last_refusal(refusals: Refusals, device: str = "") -> Refusal:
+    """The most recent refusal, of one device where it is named. Raises NotFound."""
+    found = refusals.last(device)
+    if found is None:
+        text = f"{device} was not refused" if device else "Nobody was refused yet"
+        raise NotFound(text, found=_kept(refusals))
+    return found
+
+
+def _kept(refusals: Refusals) -> str:
+    return f"{counted(refusals.count(), 'refusal')} in this workspace"

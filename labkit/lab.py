@@ -6,14 +6,14 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit import progress
 from labkit.clock import Clock, parse_moment
-from labkit.errors import NotFound, ServiceRefusal
+from labkit.errors import ServiceRefusal, counted
 from labkit.events import Event, Events
 from labkit.progress import Progress
 from labkit.wire.ports import Ports
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from labkit.cloud.adr.registry import DeviceRegistry
     from labkit.cloud.dps import ProvisioningService
     from labkit.cloud.hub import Hub
-    from labkit.cloud.refusals import Refusal, Refusals
     from labkit.device import Device, Impostor, Network
-    from labkit.drill import Attacker, Attempts
+    from labkit.drill import Attacker, Attempts, Fleet
     from labkit.explanation import Explanation
     from labkit.graph import Picture
+    from labkit.graph.timeline import DrawnTimeline
     from labkit.hsm import Algorithm, TokenKey
     from labkit.rooms import Rooms
     from labkit.supplychain import Custodian, SupplyChain
@@ -239,7 +239,7 @@ class Lab:
     def explain(self, what: str | Device | ServiceRefusal | None = None) -> Explanation:
         """Why somebody was refused: by tracking ID, by device or its name (its last refusal), by
         the refusal itself, or the last of all. Raises NotFound."""
-        from labkit.explanation import Explanation
+        from labkit.explanation import Explanation, find_refusal, last_refusal
 
         refusals = self._rooms.cloud.refusals
         self.listener.settle()
@@ -259,6 +259,20 @@ class Lab:
         from labkit.graph.model import of_lab
 
         return Picture.of(of_lab(self, servers=servers))
+
+    def fleet(self, devices: Sequence[Device] = ()) -> Fleet:
+        """Devices at work, all of the lab's unless named: to measure a roll at. Raises LabError."""
+        from labkit.drill import Fleet
+
+        return Fleet(devices or self.devices, self.events, self._rooms.history)
+
+    def timeline(self) -> DrawnTimeline:
+        """What happened since the lab was opened, step by step: whom DPS and hubs let in, whom
+        they refused, what was lost, and what the operator did meanwhile."""
+        from labkit.graph.timeline import DrawnTimeline
+
+        told = self._rooms.history
+        return DrawnTimeline(tuple(told.steps()), frozenset(told.theirs), self.clock.now())
 
     def view(self) -> ChainView:
         """The same picture, alive: it follows the lab, and every node can be looked into."""
@@ -331,42 +345,6 @@ class Lab:
         heard = (self._opener, threading.main_thread())
         if event.kind == "again" and self._say and threading.current_thread() in heard:
             self._say(event.text)
-
-
-def find_refusal(refusals: Refusals, what: str) -> Refusal:
-    """The refusal of this tracking ID, or the last one of the device of this name.
-
-    Raises NotFound.
-    """
-    try:
-        return refusals.find(what)
-    except NotFound:
-        found = refusals.last(what)
-    if found is None:
-        raise NotFound(
-            f"No refusal has the tracking ID {what!r}, and no device of that name was refused",
-            found=_kept(refusals),
-            cure="ask for the last one: lab.explain(), or labkit explain --last",
-        )
-    return found
-
-
-def last_refusal(refusals: Refusals, device: str = "") -> Refusal:
-    """The most recent refusal, of one device where it is named. Raises NotFound."""
-    found = refusals.last(device)
-    if found is None:
-        text = f"{device} was not refused" if device else "Nobody was refused yet"
-        raise NotFound(text, found=_kept(refusals))
-    return found
-
-
-def _kept(refusals: Refusals) -> str:
-    return f"{counted(refusals.count(), 'refusal')} in this workspace"
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 device``, ``2 devices``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _check(ports: Ports, hubs: tuple[str, ...], clock: str) -> None:

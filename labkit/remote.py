@@ -17,8 +17,7 @@ from labkit.cloud import policies, sas
 from labkit.cloud.policies import Policies
 from labkit.cloud.store import Base, machine_time
 from labkit.database import Database
-from labkit.errors import LabError
-from labkit.lab import counted
+from labkit.errors import LabError, counted
 from labkit.wire import whereabouts
 from labkit.wire.endpoints import SERVICE_ENDPOINT
 from labkit.wire.http.server_root import PATH

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from labkit.cloud import codes
+from labkit.cloud import codes, strict_json
 from labkit.cloud.refusals import Refusals
 from labkit.trace import failed
 
@@ -40,10 +40,10 @@ def start_of(page: Page, continuation: str, refusals: Refusals) -> str:
     if not continuation:
         return ""
     try:
-        of, key = json.loads(urlsafe_b64decode(continuation.encode()))
+        of, key = strict_json.read(urlsafe_b64decode(continuation.encode()))
     except (ValueError, TypeError):
         of, key = "", ""
-    if of != page.of or not isinstance(key, str):
+    if of != page.of or not (isinstance(key, str) and key.isascii()):
         check = failed(
             "the continuation token is from this query",
             page.of,

@@ -87,9 +87,12 @@ def etag_matches(if_match: str, etag: str) -> bool:
     """If-Match (RFC 9110, 13.1.1) against the ETag of a record that exists.
 
     Nothing and ``*`` match any. Clients differ in how they write the rest: quoted, unquoted,
-    escaped as it stood in the JSON, as base64 of the quoted text, or several of these.
+    escaped as it stood in the JSON, as base64 of the quoted text, or several of these. What is
+    empty between or behind the commas of a list says nothing (RFC 9110, section 5.6.1).
     """
     wanted = {part.strip().removeprefix("W/").strip('"\\') for part in if_match.split(",")}
+    if len(wanted) > 1:
+        wanted.discard("")
     return bool(wanted & {"", "*", etag, wire_etag(etag)})
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography import x509
 
@@ -48,6 +48,8 @@ class Device(Holder):
     ``left`` is told when the device leaves in TLS because it does not trust the server.
     ``token``, ``update_keys`` and ``now`` are as a :class:`Holder` takes them.
     """
+
+    _reconnects: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -203,7 +205,9 @@ class Device(Holder):
         proof = self.operational.proof
         identity = sdk.TokenX509(*proof) if proof else self._identity(sdk)
         with self._judging():
-            self._client = sdk.connect(network, assigned.hub, assigned.device_id, identity)
+            self._client = sdk.connect(
+                network, assigned.hub, assigned.device_id, identity, reconnects=self._reconnects
+            )
             self._presents = identity
             self._flash.learn(taken=chain.thumbprint(self.certificate))
             sdk.listen(self._client, self._handlers)
@@ -302,9 +306,9 @@ class Device(Holder):
         """Leaves the hub. Harmless when it is not connected."""
         client, self._client, self._presents = self._client, None, None
         if client is not None:
-            # At the end of a program the SDK's own threads are gone before we are asked.
-            with contextlib.suppress(RuntimeError):
-                client.shutdown()
+            from labkit.device import sdk
+
+            sdk.leave(client)
 
     def _listen(self) -> None:
         """At once where it is connected, else when it connects."""

@@ -14,30 +14,7 @@ from labkit.cloud.dps.registrations import ASSIGNING, Operation, Registration
 from labkit.cloud.store import azure_time, wire_etag
 from labkit.errors import ServiceRefusal
 
-
-def read(data: bytes) -> Any:
-    """The JSON in ``data``, which knows no NaN and no Infinity. Raises ValueError."""
-    try:
-        return _reader.decode(data.decode(json.detect_encoding(data), "surrogatepass"))
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def read_object(data: bytes) -> dict[str, Any] | None:
-    """The JSON object in ``data``; None for anything else."""
-    try:
-        found = read(data)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-# Made once: json.loads and json.dumps make one for each call that has options.
-_reader = json.JSONDecoder(parse_constant=_no_constant)
+# Made once: json.dumps makes one for each call that has options.
 _writer = json.JSONEncoder(separators=(",", ":"))
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from labkit.cloud import strict_json
 from labkit.cloud.dps.registrations import Operation
 from labkit.cloud.dps.service import Caller, ProvisioningService
-from labkit.wire import azure_json
 
 
 def register(dps: ProvisioningService, caller: Caller, body: bytes, *, force: bool) -> Operation:
@@ -13,7 +13,7 @@ def register(dps: ProvisioningService, caller: Caller, body: bytes, *, force: bo
 
     Raises ServiceRefusal.
     """
-    said = azure_json.read_object(body.strip() or b"{}")
+    said = strict_json.read_object(body.strip() or b"{}")
     if said is None:
         raise dps.refuse_request(
             caller, "the body is not a JSON object", 'send {"registrationId": "…"}'

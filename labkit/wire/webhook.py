@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import http.client
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 from labkit.cloud.dps.allocation import WebhookAnswer
 
 SECONDS = 5.0
 """For each step: to connect, to send, to wait for the answer."""
+WHOLE_SECONDS = 15.0
+"""For all of an answer. One that trickles in would keep a thread, and the lab from closing."""
 LARGEST = 256 * 1024
 """Bytes of an answer that are read."""
 
@@ -17,7 +23,8 @@ _HEADERS = {"Content-Type": "application/json; charset=utf-8", "Accept": "applic
 
 
 def post(url: str, body: bytes) -> WebhookAnswer:
-    """Sends JSON to a webhook and waits for what it says: at most :data:`SECONDS` a step.
+    """Sends JSON to a webhook and waits for what it says: at most :data:`SECONDS` a step, and
+    :data:`WHOLE_SECONDS` for all of them.
 
     Azure wants HTTPS; here plain HTTP is taken too, for a webhook on the same machine. Who
     cannot be asked has status 0, and why as its body.
@@ -35,12 +42,36 @@ def post(url: str, body: bytes) -> WebhookAnswer:
 
 
 def _asked(connection: http.client.HTTPConnection, target: str, body: bytes) -> WebhookAnswer:
+    where, late = f"{connection.host}:{connection.port}", threading.Event()
     try:
-        connection.request("POST", target, body, _HEADERS)
-        answer = connection.getresponse()
-        return WebhookAnswer(answer.status, answer.read(LARGEST))
+        connection.connect()
+        with _cut_off_when_late(connection.sock, late):
+            connection.request("POST", target, body, _HEADERS)
+            answer = connection.getresponse()
+            found = WebhookAnswer(answer.status, answer.read(LARGEST))
     except (OSError, http.client.HTTPException, ValueError) as error:
-        where = f"{connection.host}:{connection.port}"
-        return WebhookAnswer(0, f"{where} could not be asked: {error!r}".encode())
+        found = WebhookAnswer(0, f"{where} could not be asked: {error!r}".encode())
     finally:
         connection.close()
+    if late.is_set():
+        why = f"{where} was not done with its answer after {WHOLE_SECONDS:g} s"
+        return WebhookAnswer(0, why.encode())
+    return found
+
+
+@contextmanager
+def _cut_off_when_late(plain: socket.socket, late: threading.Event) -> Iterator[None]:
+    """Ends the connection, below TLS, when its time is up, and says so."""
+
+    def cut_off() -> None:
+        late.set()
+        with suppress(OSError):  # it has ended by itself
+            socket.socket.shutdown(plain, socket.SHUT_RDWR)
+
+    timer = threading.Timer(WHOLE_SECONDS, cut_off)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -28,7 +28,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SCREENSHOTS = Path(__file__).parent / "screenshots"
@@ -36,6 +36,7 @@ SCREENSHOTS = Path(__file__).parent / "screenshots"
 # Generous, because a busy machine with two cores is slow, and only a failure waits this long.
 STARTING_SECONDS = 120
 RUNNING_SECONDS = 300
+expect.set_options(timeout=20_000)
 
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",  # its sandbox refuses to run as root, which is what containers are

@@ -214,12 +214,19 @@ def test_the_webhook_chooses_hub_twin_and_payload(service: Emulated) -> None:
     assert asked[1][1]["deviceRuntimeContext"]["currentIotHubHostName"] == host("beta-hub")
 
 
+def _answer(more: bytes) -> bytes:
+    return b'{"iotHubHostName": "%s", %s}' % (host(HUBS[0]).encode(), more)
+
+
 FAILURES: dict[str, tuple[int, bytes, int]] = {
     "an error of its own": (400, b"{}", 400207),
     "not found": (404, b"", 400207),
     "no answer at all": (0, b"it cannot be reached", 400207),
     "no JSON": (200, b"<html>", 400207),
     "a hub that is not linked": (200, b'{"iotHubHostName": "x.azure-devices.net"}', 400207),
+    "NaN": (200, _answer(b'"payload": NaN'), 400207),
+    "a number that JSON has no name for": (200, _answer(b'"payload": 1e999'), 400207),
+    "a twin that no hub keeps": (200, _answer(b'"initialTwin": {"tags": {"a.b": 1}}'), 400207),
     "no hub": (200, b"{}", 400208),
     "an empty hub": (200, b'{"iotHubHostName": ""}', 400208),
     "null for a hub": (200, b'{"iotHubHostName": null}', 400208),

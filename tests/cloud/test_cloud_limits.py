@@ -44,6 +44,15 @@ def test_nothing_is_limited_unless_it_is_switched_on(service: Emulated) -> None:
         service.register(NAME, device)
 
 
+def test_a_limit_of_none_at_all_lets_nobody_in(service: Emulated, seconds: list[float]) -> None:
+    device = enrolled(service)
+    service.dps.limits.on()
+    service.dps.limits.registrations_a_minute = 0
+    for _ in range(2):
+        with refused(Throttled, "429001", "wait 60 s"):
+            service.register(NAME, device)
+
+
 def test_registrations_are_throttled_by_the_minute(service: Emulated, seconds: list[float]) -> None:
     device = enrolled(service)
     service.dps.limits.on()

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
 from complaints import refused
 from stories import PATIENCE, Story, eventually
@@ -97,6 +98,34 @@ def test_handlers_outlast_a_connection(story: Story, widget: Device) -> None:
     assert invoke(story, "ping") == (200, "pong")
     story.lab.hub().update_twin(widget.name, desired={"a": 1})
     assert done.wait(PATIENCE)
+
+
+def test_a_message_that_waited_is_not_lost_when_the_device_comes_back(
+    story: Story, widget: Device
+) -> None:
+    """The hub sends it with the CONNACK: the SDK has no handler yet, and must keep it for one."""
+    seen: queue.Queue[str] = queue.Queue()
+    widget.on_message(lambda received: not seen.put(received.text))
+    widget.disconnect()
+    story.lab.hub().send(widget.name, "welcome back")
+    widget.connect()
+    assert seen.get(timeout=PATIENCE) == "welcome back"
+
+
+def test_a_connection_that_ends_while_the_device_leaves_is_left_all_the_same(
+    story: Story, widget: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK stops half-way with an error where paho says that the line is gone already."""
+    leave, gone = paho.Client.disconnect, [paho.MQTT_ERR_NO_CONN]
+
+    def ended(client: paho.Client) -> Any:
+        found = leave(client)
+        return gone.pop() if gone else found
+
+    monkeypatch.setattr(paho.Client, "disconnect", ended)
+    widget.disconnect()
+    assert (gone, widget.connected) == ([], False)
+    widget.connect().send({"is": "back"})
 
 
 def test_who_is_not_connected_receives_nothing(story: Story) -> None:

@@ -1,9 +1,10 @@
-"""What firmware decides, without a device: each policy on and off, and what holds in any weather."""
+"""What firmware decides, without a device: each policy on and off, and what always holds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from complaints import refused
@@ -231,7 +232,7 @@ def test_renewals_are_never_closer_than_the_first_wait(
     world = World(policies=policies, weather=cycled(weather))
     world.live(START + LIFE + 6 * HOUR)
     tried = world.attempts(Step.RENEW)
-    failed = [(at, then) for (at, _, outcome), (then, _, _) in zip(tried, tried[1:], strict=False)
+    failed = [(at, then) for (at, _, outcome), (then, _, _) in pairwise(tried)
               if outcome is not DONE]  # fmt: skip
     assert all(then - at >= timedelta(seconds=policies.first_wait) for at, then in failed)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,6 +64,11 @@ def pem(certificate: Any) -> str:
 def client_certificates(*slots: Any) -> dict[str, Any]:
     named = dict(zip(("primary", "secondary"), slots, strict=False))
     return {"type": "x509", "x509": {"clientCertificates": named}}
+
+
+def encoded(data: bytes) -> str:
+    """As a continuation token is."""
+    return base64.urlsafe_b64encode(data).decode()
 
 
 def assert_refused(answer: Answer, status: int, code: int) -> str:
@@ -236,6 +242,8 @@ def test_if_match_is_taken_in_every_form_that_sdks_send(owner: Client, name: str
     assert_refused(owner.ask("DELETE", path, If_Match=inner), 412, 412201)
     stale = owner.ask("PUT", path, {"attestation": SYMMETRIC}, If_Match='"another"')
     assert_refused(stale, 412, 412201)
+    empty = owner.ask("DELETE", path, If_Match='"another", ')
+    assert_refused(empty, 412, 412201)  # what is empty in a list is no wildcard
     assert_refused(owner.ask("PUT", path, {"attestation": SYMMETRIC}), 409, 409201)
     assert owner.ask("DELETE", path, If_Match=etag).status == 204
 
@@ -271,6 +279,8 @@ def test_a_query_is_answered_page_by_page(owner: Client, name: str) -> None:
     [
         ({"x_ms_max_item_count": "many"}, {"query": "SELECT *"}),
         ({"x_ms_continuation": "made-up"}, {"query": "SELECT *"}),
+        ({"x_ms_continuation": encoded(b"[" * 30_000)}, {"query": "SELECT *"}),
+        ({"x_ms_continuation": encoded(b'["enrollments", "\\ud800"]')}, {"query": "SELECT *"}),
         ({}, {"query": "DROP TABLE enrollments"}),
         ({}, {"query": 7}),
         ({}, b"SELECT *"),
@@ -407,6 +417,29 @@ WRONG: dict[str, tuple[Any, str]] = {
         {"registrationId": "somebody-else", "attestation": SYMMETRIC},
         "registrationId",
     ),
+    "a number that is no JSON any more once it was read": (
+        b'{"initialTwin": {"properties": {"desired": {"a": 1e999}}}}',
+        "JSON",
+    ),
+    "another encoding than UTF-8": (
+        json.dumps({"attestation": SYMMETRIC}).encode("utf-16"),
+        "JSON",
+    ),
+    "tags that no hub takes": (
+        {"attestation": SYMMETRIC, "initialTwin": {"tags": {"a": "x" * 5_000}}},
+        "initialTwin.tags",
+    ),
+    "desired properties that no hub takes": (
+        {"attestation": SYMMETRIC, "initialTwin": {"properties": {"desired": {"a.b": 1}}}},
+        "initialTwin.properties.desired",
+    ),
+    "more desired properties than a hub keeps": (
+        {
+            "attestation": SYMMETRIC,
+            "initialTwin": {"properties": {"desired": {str(n): "x" * 4_000 for n in range(9)}}},
+        },
+        "32,768 at most",
+    ),
     "a device ID that no hub takes": (
         {"deviceId": "white space", "attestation": SYMMETRIC},
         "deviceId",
@@ -519,6 +552,17 @@ def test_a_token_may_name_the_service_as_it_is_known_or_as_it_was_dialled(shared
             assert opened.ask("GET", path, Authorization=token).status == 200
 
 
+def test_a_token_may_name_the_port_443_which_http_leaves_out(shared: Story) -> None:
+    """A connection string says HostName=127.0.0.1:443, and so does the token that a client makes
+    of it; in the Host header its HTTP library writes no default port."""
+    policy = shared.lab.cloud.policies("dps").owner
+    token = sign("127.0.0.9%3A443", policy.primary_key, policy=policy.name)
+    with client(shared.lab) as opened:
+        path = f"/enrollmentGroups/smart-x-widgets?{API}"
+        for host, status in (("127.0.0.9", 200), ("127.0.0.9:443", 200), ("127.0.0.9:8443", 401)):
+            assert opened.ask("GET", path, Authorization=token, Host=host).status == status
+
+
 def test_too_much_is_429_with_retry_after(
     shared: Story, owner: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -549,6 +593,12 @@ STRANGE: list[Any] = [
     {"mode": None, "enrollments": [None]},
     {"enrollments": {"a": 1}},
     {"query": ""},
+    *(
+        {"mode": mode, "enrollments": [{"registrationId": "\ud800", "attestation": SYMMETRIC}]}
+        for mode in ("create", "update", "delete")
+    ),
+    {"attestation": {"type": "x509", "x509": {"caReferences": {"primary": "\ud800"}}}},
+    {"attestation": SYMMETRIC, "iotHubs": ["\ud800"]},
 ]
 
 

@@ -295,6 +295,17 @@ def test_it_ends_with_a_close_frame_that_says_why(
         socket.frame()
 
 
+def test_what_comes_behind_the_end_is_passed_over(shared: Story, open_socket: Dial) -> None:
+    """A ping right behind what broke MQTT gets no pong, and is no failure of the lab's own."""
+    socket = open_socket()
+    socket.ask()
+    socket.socket.sendall(frame(BINARY, b"\x00\x00 is no MQTT") + frame(PING, b"there?"))
+    assert socket.frame()[0] == CLOSE
+    with pytest.raises(EOFError):
+        socket.frame()
+    assert not said(shared.lab, "tls", "could not be served")
+
+
 def test_a_client_that_goes_silent_is_closed(
     shared: Story, open_socket: Dial, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,29 @@ def test_a_webhook_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPa
         found = webhook.post(f"http://127.0.0.1:{silent.getsockname()[1]}/", b"{}")
         assert found.status == 0
         assert time.monotonic() - begin < PATIENCE
+
+
+def test_a_webhook_whose_answer_trickles_in_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time and the last one never would: it would keep a worker, and the lab
+    from closing. In the head and in the body."""
+    monkeypatch.setattr(webhook, "WHOLE_SECONDS", 0.5)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+    for begin in (b"HTTP/1.1 200 OK\r\nX-Slow: ", head):
+        with socket.create_server(("127.0.0.1", 0)) as door, ThreadPoolExecutor(1) as thread:
+            thread.submit(trickle, door, begin)
+            found = webhook.post(f"http://127.0.0.1:{door.getsockname()[1]}/", b"{}")
+        assert found.status == 0
+        assert b"not done with its answer" in found.body
+
+
+def trickle(door: socket.socket, begin: bytes) -> None:
+    """Sends the beginning, and then a byte now and then until nobody listens."""
+    peer, _ = door.accept()
+    with peer, suppress(OSError):
+        peer.sendall(begin)
+        while True:
+            peer.sendall(b" ")
+            time.sleep(0.05)
 
 
 def test_a_failed_webhook_is_azures_failed_status(shared: Story, tmp_path: Path) -> None:

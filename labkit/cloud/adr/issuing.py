@@ -15,11 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import Connection
 
 from labkit.cloud import codes
-from labkit.cloud.adr import ledger, requests
-from labkit.cloud.adr.authorities import current
-from labkit.cloud.adr.books import DPS, Books
+from labkit.cloud.adr import ledger, lookups, requests
+from labkit.cloud.adr.books import Books
 from labkit.cloud.adr.ledger import Entry
-from labkit.cloud.adr.tables import CaRow, LinkRow
+from labkit.cloud.adr.tables import CaRow
 from labkit.cloud.dps.issuance import Order
 from labkit.cloud.hub.credentials import Credentials
 from labkit.cloud.refusals import Denial
@@ -46,7 +45,8 @@ class RegistryIssuer:
 
     def accept(self, order: Order) -> RegistryCommission:
         """Examines an order. Raises Denial (400)."""
-        namespace, policy = self._policy(order.policy)
+        with self._books.database.quick_read() as connection:
+            namespace, policy = lookups.policy(connection, order.policy)
         checks: list[Check] = []
         for check in self._checks(order, namespace, policy):
             checks.append(check)
@@ -59,9 +59,9 @@ class RegistryIssuer:
 
     def knows(self, registration_id: str, policy: str) -> Credentials | None:
         """By a CA, where the device has a valid certificate of this policy already."""
-        _, row = self._policy(policy)
         now = self._books.clock.now()
         with self._books.database.quick_read() as connection:
+            _, row = lookups.policy(connection, policy)
             has = row and ledger.has_lasting(connection, registration_id, row.number, now)
         return _BY_AUTHORITY if has else None
 
@@ -71,14 +71,6 @@ class RegistryIssuer:
             ca, leaf = ledger.read(connection, number)
         issuers = self._books.authorities.chain(ca)
         return leaf, *(issuer.public_bytes(Encoding.DER) for issuer in issuers)
-
-    def _policy(self, name: str) -> tuple[str, CaRow | None]:
-        """The namespace that the service is linked to, empty for none, and its policy."""
-        with self._books.database.read() as session:
-            link = session.get(LinkRow, DPS)
-            if link is None:
-                return "", None
-            return link.namespace, current(session, link.namespace, name)
 
     def _checks(self, order: Order, namespace: str, policy: CaRow | None) -> Iterator[Check]:
         yield _linked(order, namespace)
@@ -107,14 +99,14 @@ class RegistryCommission:
     def check_hub(self, hub: str) -> None:
         """Raises Denial for a hub of another namespace, or of none."""
         namespace = self._policy.namespace
-        with self._books.database.read() as session:
-            link = session.get(LinkRow, hub)
-        if link is not None and link.namespace == namespace:
+        with self._books.database.quick_read() as connection:
+            linked = lookups.namespace_of(connection, hub)
+        if linked == namespace:
             return
         check = failed(
             HUB_LINKED,
             self._order.registration_id,
-            f"{hub} belongs to {'no namespace' if link is None else link.namespace}, the policy "
+            f"{hub} belongs to {linked or 'no namespace'}, the policy "
             f"{self._policy.policy!r} to {namespace}",
             f"link it: lab.registry.namespaces.get({namespace!r}).link_hub({hub!r})",
             "let the enrollment name hubs of that namespace",

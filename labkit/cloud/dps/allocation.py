@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit import ids
-from labkit.cloud import codes
+from labkit.cloud import codes, strict_json
 from labkit.cloud.dps import webhook_request
 from labkit.cloud.dps.entries import CUSTOM, GEO_LATENCY, STATIC, Entry, InitialTwin
 from labkit.cloud.dps.registrations import Registration
@@ -163,7 +163,7 @@ def _answered(request: Request, candidates: Sequence[LinkedHub], answer: Webhook
     if answer.status != _OK:
         why = f"it answered {answer.status}" if answer.status else answer.body.decode()
         raise _failed(request, codes.ALLOCATION_FAILED, why, "look at the webhook's own log")
-    said = _object(answer.body)
+    said = strict_json.read_object(answer.body)
     if said is None:
         why, cure = "its answer is no JSON object", 'answer {"iotHubHostName": "…"}'
         raise _failed(request, codes.ALLOCATION_FAILED, why, cure)
@@ -179,7 +179,12 @@ def _choice(request: Request, candidates: Sequence[LinkedHub], said: Mapping[str
         names = ", ".join(candidate.host_name for candidate in candidates)
         why, cure = f"it chose {hub!r}; linked: {names}", "choose one of linkedHubs"
         raise _failed(request, codes.ALLOCATION_FAILED, why, cure)
-    return Choice(hub.lower(), _twin(said.get("initialTwin")), said.get("payload"))
+    twin = _twin(said.get("initialTwin"))
+    section, why = twin.fault if twin is not None else ("", "")
+    if why:
+        cure = "answer a twin that a hub would keep, or none"
+        raise _failed(request, codes.ALLOCATION_FAILED, f"its initialTwin.{section}: {why}", cure)
+    return Choice(hub.lower(), twin, said.get("payload"))
 
 
 def _twin(said: Any) -> InitialTwin | None:
@@ -190,14 +195,6 @@ def _twin(said: Any) -> InitialTwin | None:
     return InitialTwin(
         tags if isinstance(tags, dict) else {}, desired if isinstance(desired, dict) else {}
     )
-
-
-def _object(body: bytes) -> dict[str, Any] | None:
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _failed(request: Request, error: Any, why: str, *cures: str) -> Denial:

@@ -46,7 +46,7 @@ from labkit.cloud.dps.registrations import (
     Registration,
 )
 from labkit.cloud.dps.switches import Switches
-from labkit.cloud.hub import placement
+from labkit.cloud.hub import limits, placement
 from labkit.cloud.hub.links import LinkedHub, LinkedHubs
 from labkit.cloud.hub.placement import TwinState
 from labkit.cloud.presented import Presented
@@ -316,7 +316,7 @@ def _twin(
 
 
 def _begun(twin: InitialTwin) -> TwinState:
-    return TwinState(dict(twin.tags), dict(twin.desired))
+    return TwinState(limits.writable(twin.tags), limits.writable(twin.desired))
 
 
 def registered_name(presented: Presented, claimed: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from cryptography import x509
 
+from labkit.cloud.hub import limits
 from labkit.pki import chain
 
 HASHED, GEO_LATENCY, STATIC, CUSTOM = "hashed", "geoLatency", "static", "custom"
@@ -89,6 +90,17 @@ class InitialTwin:
 
     tags: Mapping[str, Any] = field(default_factory=dict)
     desired: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fault(self) -> tuple[str, str]:
+        """The first section that no hub would keep, and why; two empty texts where each would
+        do."""
+        sections = (
+            ("tags", self.tags, limits.LARGEST_TAGS),
+            ("properties.desired", self.desired, limits.LARGEST_SECTION),
+        )
+        found = ((name, limits.fault_of_whole(what, largest)) for name, what, largest in sections)
+        return next((pair for pair in found if pair[1]), ("", ""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,8 @@ class Limits:
             if len(calls) < most:
                 calls.append(now)
                 return
-            wait = max(1, math.ceil(calls[0] + window - now))
+            first = calls[0] if calls else now  # none is allowed at all
+            wait = max(1, math.ceil(first + window - now))
         why = f"{most} in {window:g} s is the limit"
         cures = (f"wait {wait} s, as retry-after says", "lab.dps.limits.off()")
         denial = Denial(codes.THROTTLED, failed(RATE, what, why, *cures, source=_SOURCE))
@@ -118,7 +119,9 @@ class Limits:
         raise denial
 
     def _forget_silent(self, now: float) -> None:
-        recent = {what: calls for what, calls in self._calls.items() if calls[-1] > now - 60}
+        recent = {
+            what: calls for what, calls in self._calls.items() if calls and calls[-1] > now - 60
+        }
         self._calls.clear()
         self._calls.update(recent)
 

@@ -66,8 +66,17 @@ def check_entry(entry: Enrollment | EnrollmentGroup) -> None:
     if entry.credential_policy and not names.is_policy(entry.credential_policy):
         found = repr(entry.credential_policy)
         raise _wrong(entry.id, "credentialPolicyName", found, names.POLICY_RULE)
+    _check_twin(entry)
     _check_allocation(entry)
     _check_attestation(entry, individual)
+
+
+def _check_twin(entry: Enrollment | EnrollmentGroup) -> None:
+    """Here, and not when a device comes: then nobody would see the mistake."""
+    section, why = entry.initial_twin.fault if entry.initial_twin is not None else ("", "")
+    if why:
+        wanted = "what a twin may hold: see Azure's documents on tags and properties"
+        raise _wrong(entry.id, f"initialTwin.{section}", why, wanted)
 
 
 def _check_allocation(entry: Enrollment | EnrollmentGroup) -> None:

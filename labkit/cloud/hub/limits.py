@@ -17,6 +17,9 @@ DEEPEST = 10
 """Levels of objects and lists in a section."""
 LEAST_INTEGER, LARGEST_INTEGER = -4503599627370496, 4503599627370495
 
+READ_ONLY = frozenset({"$metadata", "$version"})
+"""In desired properties: the hub's own, which back ends read and may send back."""
+
 SIZE = "a twin's section is no larger than the hub keeps"
 FORM = "names and values are such as a twin may have"
 SOURCE = "Azure documentation, IoT Hub: understand and use device twins"
@@ -58,6 +61,21 @@ def fault(patch: Mapping[str, Any]) -> str:
     except (TypeError, ValueError, RecursionError) as error:
         return f"it is no JSON: {error}"
     return next(_faults(patch, DEEPEST), "")
+
+
+def writable(section: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a section a back end may write; the rest is passed over."""
+    return {name: value for name, value in section.items() if name not in READ_ONLY}
+
+
+def fault_of_whole(section: Mapping[str, Any], largest: int) -> str:
+    """What is wrong with all that a section is to begin with, its size included; empty where
+    nothing is."""
+    found = writable(section)
+    if why := fault(found):
+        return why
+    weight = size(found)
+    return f"{weight:,} bytes; {largest:,} at most" if weight > largest else ""
 
 
 def _faults(value: Any, levels: int) -> Iterator[str]:

@@ -22,7 +22,6 @@ from labkit.trace import failed
 
 UNCHANGED = "the twin is still what the back end saw"
 REPORTED_UNCHANGED = "the reported properties are still what the device saw"
-READ_ONLY = frozenset({"$metadata", "$version"})
 """What comes with a section that was read, and is passed over where it is written back."""
 
 
@@ -147,9 +146,7 @@ def _stamp(row: Twin, half: str, patch: Mapping[str, Any], version: int, now: da
 
 
 def _writable(section: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    if section is None:
-        return None
-    return {name: value for name, value in section.items() if name not in READ_ONLY}
+    return None if section is None else limits.writable(section)
 
 
 def _examine(what: str, section: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from labkit.cloud import strict_json
 from labkit.cloud.dps.registrations import ASSIGNING, Operation
 from labkit.cloud.dps.service import Caller, ProvisioningService
 from labkit.wire import azure_json, provisioning
@@ -45,7 +46,7 @@ def add_routes(router: Router, dps: ProvisioningService) -> None:
 
     def look_up(request: Request, parts: dict[str, str]) -> Response:
         caller = _caller(request, parts)
-        said = azure_json.read_object(request.body.strip() or b"{}")
+        said = strict_json.read_object(request.body.strip() or b"{}")
         if said is None or said.get("csr") is not None:
             why = "it holds a CSR" if said else "the body is not a JSON object"
             raise dps.refuse_request(caller, why, 'send {"registrationId": "…"}')

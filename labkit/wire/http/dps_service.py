@@ -28,7 +28,7 @@ from labkit.cloud.policies import (
 from labkit.trace import first_failure
 from labkit.wire import azure_json
 from labkit.wire.endpoints import SERVICE_ENDPOINT
-from labkit.wire.host_names import without_port
+from labkit.wire.host_names import as_dialled
 from labkit.wire.http import entry_json
 from labkit.wire.http.dps_errors import answering
 from labkit.wire.http.fields import Fields, check_is_json, wrong
@@ -172,7 +172,7 @@ def admit(cloud: Cloud, request: Request, right: str) -> None:
 
 def _names(host: str) -> Sequence[str]:
     """Under which names a token may know the service: as it was dialled, or its own."""
-    return [host, without_port(host), SERVICE_ENDPOINT]
+    return (*as_dialled(host), SERVICE_ENDPOINT)
 
 
 def _if_match(request: Request) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from labkit.cloud import codes
+from labkit.cloud import codes, strict_json
 from labkit.cloud.refusals import Denial
 from labkit.trace import failed
-from labkit.wire import azure_json
 from labkit.wire.http.messages import Request
 
 FIELD = "the field can be read"
@@ -28,7 +28,7 @@ class Fields:
     @classmethod
     def of(cls, body: bytes) -> Fields:
         """Those of a request's body."""
-        found = azure_json.read_object(body)
+        found = strict_json.read_object(body)
         if found is None:
             raise wrong("the body", "it is no JSON object", "a JSON object")
         return cls(found)
@@ -42,8 +42,11 @@ class Fields:
         return self._value.get(name) is not None
 
     def text(self, name: str, default: str = "") -> str:
-        """A string."""
-        return self._typed(name, str, "a text", default)
+        """A string of whole characters: JSON can write half a surrogate pair, UTF-8 cannot."""
+        found = self._typed(name, str, "a text", default)
+        if not _is_whole(found):
+            raise wrong(self.path(name), "it holds half of a surrogate pair", "Unicode characters")
+        return found
 
     def flag(self, name: str, default: bool) -> bool:
         """True or false."""
@@ -71,7 +74,7 @@ class Fields:
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of strings."""
         found = self._list(name)
-        if not all(isinstance(item, str) for item in found):
+        if not all(isinstance(item, str) and _is_whole(item) for item in found):
             raise wrong(self.path(name), "it holds something else", "a list of texts")
         return tuple(found)
 
@@ -112,6 +115,11 @@ def wrong(field: str, why: str, wanted: str) -> Denial:
     return Denial(codes.BAD_REQUEST, failed(FIELD, field, f"{field}: {why}", f"send {wanted}"))
 
 
+def _is_whole(text: str) -> bool:
+    return not _HALF.search(text)
+
+
+_HALF = re.compile("[\ud800-\udfff]")
 _KINDS = {str: "a text", bool: "true or false", list: "a list", dict: "an object"}
 
 

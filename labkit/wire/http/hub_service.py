@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from labkit.cloud import Cloud, codes
+from labkit.cloud import Cloud, codes, strict_json
 from labkit.cloud.hub import Hub
 from labkit.cloud.hub.tables import DeviceIdentity
 from labkit.cloud.policies import REGISTRY_READ, REGISTRY_WRITE, SERVICE_CONNECT
@@ -24,8 +24,7 @@ from labkit.cloud.refusals import Denial
 from labkit.cloud.store import machine_time
 from labkit.errors import ServiceRefusal
 from labkit.trace import failed, first_failure
-from labkit.wire import azure_json
-from labkit.wire.host_names import without_port
+from labkit.wire.host_names import as_dialled
 from labkit.wire.http import hub_json
 from labkit.wire.http.dps_service import CONTINUATION, ITEM_TYPE, count_of
 from labkit.wire.http.fields import Fields, wrong
@@ -90,7 +89,7 @@ class HubApi:
     def _admit(self, request: Request, right: str) -> tuple[str, ...]:
         """What the token's policy may do. Raises ServiceRefusal (401) unless this is among it."""
         token, host = request.headers.get("authorization", ""), request.host
-        names = (host, without_port(host), f"{self._hub}.azure-devices.net")
+        names = (*as_dialled(host), f"{self._hub}.azure-devices.net")
         policies = self._cloud.policies(self._hub)
         resources = [f"{name}{request.path}" for name in names]
         checks = policies.authorize(token, resources, right, machine_time())
@@ -164,7 +163,7 @@ def _bulk(call: Call) -> Response:
 
 def _entries(call: Call) -> list[Fields]:
     try:
-        found = azure_json.read(call.request.body)
+        found = strict_json.read(call.request.body)
     except ValueError:
         found = None
     if not isinstance(found, list) or not 0 < len(found) <= MOST_AT_ONCE:

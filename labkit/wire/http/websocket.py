@@ -84,6 +84,8 @@ class WebSocketConnection:
     def received(self, data: bytes) -> None:
         self._socket.receive_data(data)
         for event in self._socket.events():
+            if self._link.is_closing:  # what came behind the last thing that counted
+                return
             self._take(event)
 
     def resumed(self) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from labkit.cloud import strict_json
 from labkit.cloud.hub import Hub
 from labkit.cloud.hub.live import CloudMessage, DesiredChange, MethodCall, Subject, ToDevice
 from labkit.cloud.hub.methods import ANSWER
@@ -144,7 +145,7 @@ class HubFace(Face):
         return Publish(_answers(204, rid, {"$version": str(found)}))
 
     def _patch(self, payload: bytes) -> dict[str, Any]:
-        patch = azure_json.read_object(payload)
+        patch = strict_json.read_object(payload)
         if patch is None:
             raise self._hub.refuse_request(
                 self._device_id, "the patch is not a JSON object", 'send {"property": value}'
@@ -160,7 +161,7 @@ class HubFace(Face):
         """An answer that cannot be read is none; MQTT has no way to say so to the device."""
         try:
             number = self._number(status, "the status of the method's answer")
-            payload = azure_json.read(message.payload) if message.payload else None
+            payload = strict_json.read(message.payload) if message.payload else None
         except ServiceRefusal:
             return
         except ValueError as error:
