@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from labkit.cloud.dps.entries import CLIENT, X509Attestation
 from labkit.device import Device
 from labkit.lab import Lab
 from labkit.pki import chain
-from labkit.supplychain import CertificateAuthority
+from labkit.scenarios.parts import came_with, named, only_ca, start, verify
 from labkit.ui.check import Case
 from labkit.ui.scenario import Prediction, Scenario, Step
 
@@ -24,22 +24,10 @@ WRONG_NAME = f"{TO_MISNAME}-2028"
 GROUP, THIEF = "technician-z", "Mallory"
 
 
-def _ca(lab: Lab, custodian: str) -> CertificateAuthority[Device]:
-    (found,) = lab.custodian(custodian).authorities()
-    return found
-
-
 def _name_in_entry(lab: Lab, device: str, *certificates: x509.Certificate) -> None:
     """Puts these into the device's enrollment: the primary one, and the secondary."""
-    entry, named = lab.dps.enrollments.get(device), X509Attestation(CLIENT, *certificates)
-    lab.dps.enrollments.update(replace(entry, attestation=named))
-
-
-def _start(device: Device) -> None:
-    """Asks DPS for its hub, and connects."""
-    device.provision()
-    device.disconnect()
-    device.connect()
+    entry, by = lab.dps.enrollments.get(device), X509Attestation(CLIENT, *certificates)
+    lab.dps.enrollments.update(replace(entry, attestation=by))
 
 
 def _get_ready(lab: Lab) -> None:
@@ -47,20 +35,19 @@ def _get_ready(lab: Lab) -> None:
     factory = company.sign_intermediate(lab.custodian(FACTORY))
     technician = factory.sign_intermediate(lab.custodian(TECHNICIAN))
     lab.custodian(COMPANY).update_signer()  # before there are devices: they know it from birth
-    entry = lab.dps.certificates.upload("company-x", company.certificate)
-    lab.dps.certificates.verify(entry, company.prove_possession(entry.verification_code))
+    verify(lab, "company-x", company)
     lab.dps.enrollment_groups.create(GROUP, signing=technician.certificate)
     for name in FLEET:
-        _start(technician.make_device(name))
+        start(technician.make_device(name))
     first = factory.make_device(FIRST)
     lab.dps.enrollments.create(FIRST, certificate=first.certificate)
-    _start(first)
+    start(first)
     first.send({"temperature": 21.5})
 
 
 def _renew(lab: Lab) -> None:
     lab.clock.advance(days=335)
-    lab.device(FIRST).renew(_ca(lab, FACTORY))
+    lab.device(FIRST).renew(only_ca(lab, FACTORY))
 
 
 def _come_back(lab: Lab) -> None:
@@ -76,14 +63,14 @@ def _ask_dps(lab: Lab) -> None:
 def _put_it_beside(lab: Lab) -> None:
     widget = lab.device(FIRST)
     _name_in_entry(lab, FIRST, lab.issued_chain(FIRST)[0], widget.certificate)
-    _start(widget)
+    start(widget)
     widget.send({"temperature": 21.6})
 
 
 def _renew_the_fleet(lab: Lab) -> None:
     fleet = [lab.device(name) for name in FLEET]
     for device in fleet:
-        device.firmware.issuer = _ca(lab, TECHNICIAN)
+        device.firmware.issuer = only_ca(lab, TECHNICIAN)
     lab.hub().jobs.invoke_method("STARTSWITH(deviceId, 'smart-x-widget-01')", "renew")
     for device in lab.work.each(fleet, "renewing certificates"):
         device.firmware.run()
@@ -91,7 +78,7 @@ def _renew_the_fleet(lab: Lab) -> None:
 
 def _send_an_update(lab: Lab) -> None:
     signer, device = lab.custodian(COMPANY).update_signer(), lab.device(TO_UPDATE)
-    package = signer.renew(_ca(lab, TECHNICIAN), device)
+    package = signer.renew(only_ca(lab, TECHNICIAN), device)
     lab.hub().invoke(TO_UPDATE, "installUpdate", package.to_json())
     device.firmware.run()
 
@@ -103,14 +90,14 @@ def _send_it_to_another(lab: Lab) -> None:
 
 def _renew_under_another_name(lab: Lab) -> None:
     device = lab.device(TO_MISNAME)
-    device.renew(_ca(lab, TECHNICIAN), common_name=WRONG_NAME)
-    _start(device)
+    device.renew(only_ca(lab, TECHNICIAN), common_name=WRONG_NAME)
+    start(device)
 
 
 def _renew_under_its_own_name(lab: Lab) -> None:
     device = lab.device(TO_MISNAME)
-    device.renew(_ca(lab, TECHNICIAN), common_name=TO_MISNAME)
-    _start(device)
+    device.renew(only_ca(lab, TECHNICIAN), common_name=TO_MISNAME)
+    start(device)
     lab.dps.registrations.delete(WRONG_NAME)
     lab.hub().devices.delete(WRONG_NAME)
 
@@ -123,15 +110,15 @@ def _let_it_expire(lab: Lab) -> None:
 def _rotate(lab: Lab) -> None:
     lab.clock.advance(days=270)
     widget = lab.device(FIRST)
-    made = _ca(lab, FACTORY).issue(widget.request_certificate())
+    made = only_ca(lab, FACTORY).issue(widget.request_certificate())
     _name_in_entry(lab, FIRST, made[0], widget.certificate)
     widget.accept_certificate(made)
-    _start(widget)
+    start(widget)
     widget.send({"temperature": 21.7})
 
 
 def _steal(lab: Lab) -> None:
-    widget = _ca(lab, FACTORY).make_device(CARELESS, key_in_file=True)
+    widget = only_ca(lab, FACTORY).make_device(CARELESS, key_in_file=True)
     lab.dps.enrollments.create(CARELESS, certificate=widget.certificate)
     widget.provision()
     thief = lab.attacker(THIEF)
@@ -142,14 +129,14 @@ def _steal(lab: Lab) -> None:
 
 def _take_it_out_at_once(lab: Lab) -> None:
     widget, thief = lab.device(CARELESS), lab.attacker(THIEF)
-    widget.renew(_ca(lab, FACTORY))
+    widget.renew(only_ca(lab, FACTORY))
     _name_in_entry(lab, CARELESS, widget.certificate)
     thief.try_dps()
     thief.try_hub()
 
 
 def _let_the_hub_learn(lab: Lab) -> None:
-    _start(lab.device(CARELESS))
+    start(lab.device(CARELESS))
     lab.attacker(THIEF).try_hub()
 
 
@@ -378,18 +365,20 @@ def without_a_gap(lab: Lab, answer: Any) -> Iterator[Case]:
     )
     yield Case(
         "its entry names both: the old one as primary, the new one as secondary",
-        lambda: _named(lab, NEXT) == (lab.issued_chain(NEXT)[0], answer.certificate),
+        lambda: (
+            named(lab.dps.enrollments.get(NEXT)) == (lab.issued_chain(NEXT)[0], answer.certificate)
+        ),
         "name_in_entry(...) of section 2 takes the primary one first",
     )
     yield Case(
         "DPS has seen the new one",
-        lambda: _came_with(lab, "dps", NEXT, answer.certificate),
+        lambda: came_with(lab, "dps", NEXT, answer.certificate),
         "the hub learns of it by DPS: let the widget provision before it connects anew",
     )
     yield Case(
         "the hub has seen it, and has a message from it",
         lambda: (
-            _came_with(lab, lab.hub().name, NEXT, answer.certificate) and lab.hub().messages(NEXT)
+            came_with(lab, lab.hub().name, NEXT, answer.certificate) and lab.hub().messages(NEXT)
         ),
         "an open connection is still that of the old certificate: disconnect, connect, send",
     )
@@ -406,16 +395,5 @@ def _is_renewed(lab: Lab, device: Device) -> bool:
     return (
         device.registration_id == NEXT
         and now != lab.issued_chain(NEXT)[0]
-        and chain.signed_by(now, _ca(lab, FACTORY).certificate)
+        and chain.signed_by(now, only_ca(lab, FACTORY).certificate)
     )
-
-
-def _named(lab: Lab, device: str) -> Sequence[x509.Certificate]:
-    attestation = lab.dps.enrollments.get(device).attestation
-    return attestation.certificates if isinstance(attestation, X509Attestation) else ()
-
-
-def _came_with(lab: Lab, service: str, device: str, certificate: x509.Certificate) -> bool:
-    """Whether its last visit was with this certificate, and it was let in."""
-    visit = next(visit for visit in lab.cloud.visits(service) if visit.device == device)
-    return visit.accepted and visit.chain[0] == certificate
