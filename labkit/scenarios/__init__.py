@@ -11,6 +11,7 @@ from labkit.lab import Lab
 from labkit.progress import note
 from labkit.scenarios import (
     acquire,
+    ca_roll,
     device_roll,
     enrollment_groups,
     first_connection,
@@ -53,6 +54,7 @@ _EXERCISES = {
     "by-its-ca": _Exercise(talking_to_the_hub.STORY, talking_to_the_hub.by_its_ca),
     "next-root": _Exercise(server_root.STORY, server_root.next_root),
     "without-a-gap": _Exercise(device_roll.STORY, device_roll.without_a_gap),
+    "nobody-left-behind": _Exercise(ca_roll.STORY, ca_roll.nobody_left_behind),
 }
 
 
@@ -71,6 +73,7 @@ _STORIES = {
         talking_to_the_hub.STORY,
         server_root.STORY,
         device_roll.STORY,
+        ca_roll.STORY,
     )
 }
 

@@ -122,6 +122,16 @@ newcomer.disconnect()
 newcomer.connect().send({"temperature": 20.0})
 rolled = newcomer""",
     },
+    "13-roll-a-ca": {
+        "exercise-nobody-left-behind": """\
+workshop_2 = factory_3.sign_intermediate(lab.custodian("Workshop-W"), "Workshop-W CA 2")
+trust("workshop-w", workshop, workshop_2)
+for device in (first, second):
+    device.renew(workshop_2)
+    start(device)
+trust("workshop-w", workshop_2)
+moved = [first, second]""",
+    },
 }
 COUNTED = """\
 # What is signed to prove possession lasts a day, and answers a fresh code: it is signed anew.
