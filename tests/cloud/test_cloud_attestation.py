@@ -215,6 +215,16 @@ def test_a_group_by_reference_admits_what_is_below_the_uploaded_ca(service: Emul
         assert service.register(name, forge.device(name, ca)).group_id == "all"
 
 
+def test_a_reference_is_a_name_whose_case_does_not_count(service: Emulated) -> None:
+    """And a name that differs by its case alone is taken: names of resources are one then."""
+    root = forge.ca("company-x")
+    service.trust(root)
+    service.dps.enrollment_groups.create("all", ca="Company-X")
+    assert service.register(NAME, forge.device(NAME, root)).group_id == "all"
+    with refused(Conflict, "belongs to an entry already"):
+        service.dps.enrollment_groups.create("again", ca="COMPANY-x")
+
+
 def test_a_reference_to_an_unverified_ca_admits_nobody(service: Emulated) -> None:
     root = forge.ca("company-x")
     service.trust(root, prove=False)

@@ -54,7 +54,7 @@ class _Groups:
             for certificate in group.attestation.certificates:
                 self.by_thumbprint[chain.thumbprint(certificate)] = group
             for name in group.attestation.references:
-                self.by_reference[name] = group
+                self.by_reference[ids.key(name)] = group
         self.with_keys = tuple(keys)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from cryptography import x509
-from sqlalchemy import Connection, Table, bindparam, select
+from sqlalchemy import Connection, Table, bindparam, func, select
 
 from labkit import ids
 from labkit.cloud import codes
@@ -47,7 +47,7 @@ _using = select(tables.CERTIFICATES.c.book, tables.CERTIFICATES.c.key).where(
     tables.CERTIFICATES.c.thumbprint == bindparam("wanted")
 )
 _referring = select(tables.CERTIFICATES.c.book, tables.CERTIFICATES.c.key).where(
-    tables.CERTIFICATES.c.reference == bindparam("wanted")
+    func.lower(tables.CERTIFICATES.c.reference) == bindparam("wanted")
 )
 
 
@@ -174,7 +174,8 @@ def refuse_second_use(
         users = [(row.book, row.key) for row in connection.execute(_using, wanted)]
         _refuse_others(table, entry, chain.subject(certificate), users)
     for name in entry.attestation.references:
-        users = [(row.book, row.key) for row in connection.execute(_referring, {"wanted": name})]
+        wanted = {"wanted": ids.key(name)}
+        users = [(row.book, row.key) for row in connection.execute(_referring, wanted)]
         _refuse_others(table, entry, f"the CA certificate {name!r}", users)
 
 
