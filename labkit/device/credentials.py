@@ -11,6 +11,7 @@ step, and a power cut finds the old pair or the new one.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -18,7 +19,7 @@ from typing import Protocol
 from cryptography import x509
 
 from labkit.device.flash import Flash
-from labkit.errors import BadCertificate, LabError
+from labkit.errors import BadCertificate, LabError, NotFound
 from labkit.hsm import Algorithm, Token, TokenKey
 from labkit.pki import chain, renewal, request
 from labkit.pki.identity import Identity
@@ -77,7 +78,8 @@ class Credentials:
         if list(certificates) == self._flash.chain:
             self._flash.learn(**learned)
             return
-        if self._key_for(certificates) is None:
+        key = self._key_for(certificates)
+        if key is None:
             raise BadCertificate(
                 "This chain is for no key of the device",
                 expected="first a certificate for a key in the device's token",
@@ -85,7 +87,9 @@ class Credentials:
                 cure="take what was issued for a request that this device made",
             )
         with self._changing:
-            self._flash.install_beside(certificates, asked="", **learned)
+            asked = self._flash.state.get("asked", "")
+            still_asked = "" if key.label == asked else asked  # an update answers no request
+            self._flash.install_beside(certificates, asked=still_asked, **learned)
             self._sweep()
 
     def switch(self) -> None:
@@ -118,7 +122,9 @@ class Credentials:
             return None
         wanted = certificates[0].public_key()
         if wanted == self._made.certificate.public_key():
-            return self._made.key
+            with contextlib.suppress(NotFound):  # retired
+                return self._made.key
+            return None
         token = self._token
         keys = (token.key(label) for label in self._labels() if token.has_key(label))
         return next((key for key in keys if key.public_key() == wanted), None)
@@ -142,7 +148,8 @@ class Credentials:
         """Destroys the keys that no chain is for any more."""
         held = (self._flash.chain, self._flash.reserve)
         needed = [certificates[0].public_key() for certificates in held if certificates]
+        token, asked = self._token, self._flash.state.get("asked")
         for label in self._labels():
-            is_asked = label == self._flash.state.get("asked")
-            if not is_asked and self._token.key(label).public_key() not in needed:
-                self._token.destroy_key(label)
+            is_needed = token.has_key(label) and token.key(label).public_key() in needed
+            if not is_needed and label != asked:
+                token.destroy_key(label)

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def ca_node(ca: CertificateAuthority[Device]) -> str:
-    """The ID of a CA's certificate in the picture: ``ca Factory-Y/Factory-Y CA``; a later one of
-    the same name has its generation behind it."""
-    number = f" {ca.generation}" if ca.generation > 1 else ""
-    return f"ca {ca.custodian.name}/{ca.name}{number}"
+    """The ID of a CA's certificate in the picture: ``ca Factory-Y/Factory-Y CA``, and ``ca
+    Factory-Y/Factory-Y CA · renewal 1`` of the next one."""
+    renewal = f" · renewal {ca.generation - 1}" if ca.generation > 1 else ""
+    return f"ca {ca.custodian.name}/{ca.name}{renewal}"
 
 
 def said_of(ca: CertificateAuthority[Device]) -> str:

@@ -16,6 +16,7 @@ from labkit.device import Device
 from labkit.device.flash import Flash
 from labkit.errors import BadCertificate, ConnectionFailed, ProvisioningFailed, ServerNotTrusted
 from labkit.pki import chain
+from labkit.pki.identity import Identity
 
 OLD, NEW = "Lab Service Root CA", "Lab Service Root CA G2"
 
@@ -203,7 +204,7 @@ def test_with_the_bundle_a_device_reconnects_by_itself(story: Story) -> None:
 
 def test_a_wrong_host_name_is_told_apart_and_no_root_is_blamed(story: Story) -> None:
     """127.1 is the address 127.0.0.1 in a form that no certificate names."""
-    lab, identity = story.lab, story.widget._identified
+    lab, identity = story.lab, Identity(story.widget.key, tuple(story.widget.chain))
     alias = "127." + lab.listener.host.rpartition(".")[2]
     flash = Flash(lab.path / "devices", identity.name)
     elsewhere = replace(lab.network, address=alias)

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from foreign_tools import openssl
+from pkcs11.exceptions import PKCS11Error
 
 from labkit.hsm import Algorithm, Token, TokenStore
 from labkit.pki import request
@@ -127,3 +128,13 @@ def test_a_stored_key_is_found_with_its_public_half(tmp_path: Path) -> None:
     second = TokenStore(tmp_path / "hsm")
     assert {a: second.token("T").key(a.value).public_key() for a in CURVES} == made
     second.close()
+
+
+def test_a_key_that_was_destroyed_signs_no_more_and_leaves_its_label_free(token: Token) -> None:
+    old = token.ensure_key("passing")
+    token.destroy_key("passing")
+    token.destroy_key("passing")
+    assert "passing" not in token.key_labels
+    with pytest.raises(PKCS11Error):
+        old.sign(b"", ec.ECDSA(hashes.SHA256()))  # type: ignore[union-attr, arg-type]
+    assert token.ensure_key("passing").public_key() != old.public_key()

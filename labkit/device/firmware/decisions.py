@@ -276,11 +276,12 @@ def _after_switch(p: Policies, m: Memory, s: Situation) -> Memory:
 
 
 def _after_connection(p: Policies, m: Memory, s: Situation) -> Memory:
-    """One that ends at once is no success: two devices with one identity end one another's."""
-    steady = timedelta(seconds=p.steady)
-    lasted = m.connected_at is None or s.now - m.connected_at >= steady or s.on_trial
+    """One that ends at once is no success: two devices with one identity end one another's. What
+    a device has waited since does not count as time that the connection before has lasted."""
+    steady, before = timedelta(seconds=p.steady), m.connected_at
+    lasted = before is None or s.now - max(before, m.wait_until or before) >= steady
     m = replace(m, refused="", connected_at=s.now)
-    if lasted:
+    if lasted or s.on_trial:
         return replace(m, failures=0, wait_until=None)
     return _waiting(p, m, s, m.failures + 1)
 
