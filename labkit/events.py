@@ -50,6 +50,10 @@ class Events:
         self._listeners: list[Callable[[Event], None]] = []
         self._lock = threading.Lock()
 
+    def now(self) -> datetime:
+        """The lab's time, which events are dated by."""
+        return self._clock.now()
+
     def record(self, source: str, kind: str, text: str, **details: Any) -> Event:
         with self._lock:
             event = Event(next(self._numbers), self._clock.now(), source, kind, text, details)

@@ -6,7 +6,7 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from labkit.cloud.hub import Hub
     from labkit.cloud.refusals import Refusal, Refusals
     from labkit.device import Device, Impostor, Network
-    from labkit.drill import Attacker
+    from labkit.drill import Attacker, Attempts, Fleet
     from labkit.explanation import Explanation
     from labkit.graph import Picture
+    from labkit.graph.timeline import DrawnTimeline
     from labkit.hsm import Algorithm, TokenKey
     from labkit.rooms import Rooms
     from labkit.supplychain import Custodian, SupplyChain
@@ -190,6 +191,11 @@ class Lab:
         """Those who were named, or who left a trace in this workspace."""
         return self._rooms.attackers()
 
+    @property
+    def attempts(self) -> Attempts:
+        """The book of what attackers have tried."""
+        return self._rooms.grounds.attempts
+
     def public_ca(self, name: str = "Example Trust Services") -> PublicCA[Device]:
         """A stand-in for a company that sells CA certificates: made when first named."""
         from labkit.supplychain.public_ca import PublicCA
@@ -247,6 +253,20 @@ class Lab:
         from labkit.graph.model import of_lab
 
         return Picture.of(of_lab(self, servers=servers))
+
+    def fleet(self, devices: Sequence[Device] = ()) -> Fleet:
+        """Devices at work, all of the lab's unless named: to measure a roll at. Raises LabError."""
+        from labkit.drill import Fleet
+
+        return Fleet(devices or self.devices, self.events, self._rooms.history)
+
+    def timeline(self) -> DrawnTimeline:
+        """What happened since the lab was opened, step by step: whom DPS and hubs let in, whom
+        they refused, what was lost, and what the operator did meanwhile."""
+        from labkit.graph.timeline import DrawnTimeline
+
+        told = self._rooms.history
+        return DrawnTimeline(tuple(told.steps()), frozenset(told.theirs), self.clock.now())
 
     def view(self) -> ChainView:
         """The same picture, alive: it follows the lab, and every node can be looked into."""

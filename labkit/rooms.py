@@ -15,7 +15,7 @@ from labkit.cloud import Cloud, handshakes
 from labkit.database import closed
 from labkit.device import Device, Impostor, Network
 from labkit.device.flash import Flash, folder_of
-from labkit.drill import Attacker, Attempts, Grounds
+from labkit.drill import Attacker, Attempts, Grounds, History
 from labkit.errors import ServerNotTrusted
 from labkit.events import Events
 from labkit.hsm import KeyFolder, TokenKey, TokenStore
@@ -65,6 +65,7 @@ class Rooms:
         self._leave.callback(records.close)
         self.cloud = Cloud(self._path / "cloud.db", clock, self._events)
         self._leave.callback(self.cloud.close)
+        self.history = History(self._events, self.cloud.hubs.connected)
         self.cloud.dps.webhook = webhook.post
         self.cloud.hubs.work = self._work
         for name in hubs:
@@ -131,8 +132,8 @@ class Rooms:
         names."""
         folder = self._path / "attackers"
         thieves = {unquote(found.name) for found in folder.iterdir()} if folder.exists() else set()
-        tried = {attempt.attacker for attempt in self.grounds.attempts.all()}
-        return [self.attacker(name) for name in sorted(thieves | tried | self._attackers.keys())]
+        names = thieves.union(self._attackers, self.grounds.attempts.attackers())
+        return [self.attacker(name) for name in sorted(names)]
 
     def close(self) -> None:
         """Disconnects devices, closes ports, databases and tokens. Harmless when called twice.

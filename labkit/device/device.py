@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography import x509
 
@@ -43,6 +43,8 @@ class Device(Holder):
     ``left`` is told when the device leaves in TLS because it does not trust the server.
     ``token``, ``update_keys`` and ``now`` are as a :class:`Holder` takes them.
     """
+
+    _reconnects: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -172,7 +174,9 @@ class Device(Holder):
             )
         identity = self._identity(sdk)
         with self._judging():
-            self._client = sdk.connect(network, assigned.hub, assigned.device_id, identity)
+            self._client = sdk.connect(
+                network, assigned.hub, assigned.device_id, identity, reconnects=self._reconnects
+            )
             self._flash.learn(taken=chain.thumbprint(self.certificate))
             sdk.listen(self._client, self._handlers)
         self._record("connected", f"connected to {assigned.hub}")
@@ -272,9 +276,7 @@ class Device(Holder):
         if client is not None:
             from labkit.device import sdk
 
-            # At the end of a program the SDK's own threads are gone before we are asked.
-            with contextlib.suppress(RuntimeError):
-                sdk.leave(client)
+            sdk.leave(client)
 
     def _listen(self) -> None:
         """At once where it is connected, else when it connects."""

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
-from labkit.device.device import Assignment, Device
+from labkit.device.assignment import Assignment
+from labkit.device.device import Device
 from labkit.device.flash import Flash
 from labkit.device.network import Network
 from labkit.errors import LabError
@@ -17,7 +18,10 @@ from labkit.pki.identity import Identity
 class Impostor(Device):
     """A device in the hands of ``holder``: the same name, the same certificates, and another copy
     of the same key, or another key. Its flash is its own, so the true device knows nothing of
-    it. ``target`` is where they connect to, whatever DPS has told them."""
+    it. ``target`` is where they connect to, whatever DPS has told them. A line that breaks is not
+    made again by itself: so each attempt is one that somebody counts."""
+
+    _reconnects = False
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -172,18 +172,22 @@ def _shut_down(client: Any) -> None:
     done.wait(_SHUTDOWN_SECONDS)
 
 
-def connect(network: Network, hub: str, device_id: str, identity: X509) -> Any:
-    """A connected IoTHubDeviceClient. Raises ConnectionFailed."""
+def connect(
+    network: Network, hub: str, device_id: str, identity: X509, *, reconnects: bool = True
+) -> Any:
+    """A connected IoTHubDeviceClient, which ``reconnects`` by itself when its line breaks. Raises
+    ConnectionFailed."""
     client = IoTHubDeviceClient.create_from_x509_certificate(
         x509=identity,
         hostname=hub,
         device_id=device_id,
         gateway_hostname=network.address,
         server_verification_cert=network.server_roots,
+        connection_retry=reconnects,
     )
     # What waits for the device comes with the CONNACK, before there is a handler. The SDK keeps it
     # for one only where it knows by then that handlers are to be used; else nobody ever sees it.
-    client.on_message_received = None
+    client.on_message_received = None  # type: ignore[assignment]
     try:
         client.connect()
     except _FAILURES as error:
@@ -193,12 +197,16 @@ def connect(network: Network, hub: str, device_id: str, identity: X509) -> Any:
 
 
 def leave(client: Any) -> None:
-    """Ends a client for good. Where the hub ends its connection at that very moment, the SDK stops
-    half-way with an error; the second time there is nothing left that could be ended."""
-    with suppress(*_FAILURES):
-        client.shutdown()
+    """Disconnects, and ends the client's threads. Where the line breaks at that very moment, the
+    SDK stops half-way with an error: then it is asked once more."""
+    for _ in range(2):
+        try:
+            client.shutdown()
+        except exceptions.ClientError:
+            continue
+        except RuntimeError:  # at the end of a program its threads are gone before we are asked
+            return
         return
-    client.shutdown()
 
 
 def send(client: Any, body: str, properties: dict[str, str]) -> None:

@@ -17,7 +17,8 @@ _PATIENCE: Final = 30.0
 
 class Siege:
     """Does ``attempt`` again and again, ``every`` so many seconds of the machine's time, ``most``
-    times at the most. It has begun when it is made; a ``with`` block ends it.
+    times at the most. It has begun when it is made; a ``with`` block ends it. What an attempt
+    raises ends it, too, and is its ``failure``: the lab was closed, for instance.
 
     Raises LabError for bounds that cannot be.
     """
@@ -27,7 +28,7 @@ class Siege:
         self._attempt, self._every, self._most = attempt, every, most
         self._end = threading.Event()
         self.done = 0
-        self.failure: LabError | None = None
+        self.failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="attacker", daemon=True)
         self._thread.start()
 
@@ -60,7 +61,7 @@ class Siege:
         while self.done < self._most and not self._end.is_set():
             try:
                 self._attempt()
-            except LabError as error:  # the lab was closed, or there is nothing to try
+            except Exception as error:  # kept: nobody hears what a thread of its own raises
                 self.failure = error
                 return
             self.done += 1

@@ -19,7 +19,11 @@ Series: TypeAlias = Mapping[str, Sequence[float]]
 Spans: TypeAlias = Sequence[tuple[float, float, str]]
 """Stretches of the time axis that are to be seen: from, to, and the word for it."""
 
+Marks: TypeAlias = Sequence[tuple[float, str]]
+"""Moments that are to be seen: when, and what happened."""
+
 _WIDTH: Final = 720
+_LINE: Final = 18
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 20, 48, 44
 _PANEL, _HEAD, _GAP = 96, 24, 14
 _PENS: Final = (
@@ -32,21 +36,29 @@ _PENS: Final = (
 _RULES: Final = """
 .lab-board .curve{fill:none;stroke:var(--pen);stroke-width:2.2;stroke-dasharray:var(--dash);\
 stroke-linejoin:round}
+.lab-board .mark{stroke:var(--text);stroke-width:1.2;stroke-dasharray:2 3}
+.lab-board .mark-number{font-weight:600}
+.lab-board .name{paint-order:stroke;stroke:var(--card);stroke-width:4px;stroke-linejoin:round}
 .lab-board .rule{stroke:var(--edge);stroke-width:1}
 .lab-board .span{fill:var(--lane)}
 .lab-board .edge{stroke:var(--soft);stroke-width:1;stroke-dasharray:3 3}
 """
 
 
-def chart(series: Series, title: str, *, unit: str = "minute", spans: Spans = ()) -> str:
+def chart(
+    series: Series, title: str, *, unit: str = "minute", spans: Spans = (), marks: Marks = ()
+) -> str:
     """The SVG of some series; each number, 0 or more, belongs to one ``unit`` of time, from 0 on.
+    ``marks`` are numbered, and told below.
 
     Raises ValueError where there is nothing to draw, or more series than pens.
     """
     _check(series)
     length = max(map(len, series.values()))
-    height = _TOP + len(series) * (_HEAD + _PANEL + _GAP) + _BOTTOM
-    return "\n".join(_svg(series, title, unit, spans, length, height)) + "\n"
+    foot = _TOP + len(series) * (_HEAD + _PANEL + _GAP) + _BOTTOM
+    height = foot + _LINE * len(marks)
+    drawn = _svg(series, title, unit, spans, marks, length, height)
+    return "\n".join([*drawn, *_told(marks, foot), "</svg>"]) + "\n"
 
 
 def picture(series: Series, title: str, *, unit: str = "minute", spans: Spans = ()) -> Picture:
@@ -74,7 +86,13 @@ def _check(series: Series) -> None:
 
 
 def _svg(
-    series: Series, title: str, unit: str, spans: Spans, length: int, height: int
+    series: Series,
+    title: str,
+    unit: str,
+    spans: Spans,
+    marks: Marks,
+    length: int,
+    height: int,
 ) -> Iterator[str]:
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="lab-board" role="img"'
@@ -88,11 +106,28 @@ def _svg(
     yield _text("title", 16, 28, fit(title, _WIDTH - 32, TITLE, True))
     across = _Across(length)
     y = _TOP
+    yield from _lines(marks, across, y + len(series) * (_HEAD + _PANEL + _GAP) - _GAP)
     for (name, values), pen in zip(series.items(), _PENS, strict=False):
         yield from _panel(name, values, pen, y, across, spans)
         y += _HEAD + _PANEL + _GAP
     yield from across.axis(y - _GAP, unit)
-    yield "</svg>"
+
+
+def _lines(marks: Marks, across: _Across, foot: int) -> Iterator[str]:
+    """A line through all panels for each moment with marks, and their numbers above it."""
+    for moment in dict.fromkeys(moment for moment, _ in marks):
+        x = _number(across.at(moment))
+        numbers = [number for number, (begin, _) in enumerate(marks, 1) if begin == moment]
+        span = f"{numbers[0]}–{numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
+        yield f'<line class="mark" x1="{x}" y1="{_TOP}" x2="{x}" y2="{foot}"/>'
+        yield _text("mark-number", x, _TOP - 2, span, "middle")
+
+
+def _told(marks: Marks, foot: int) -> Iterator[str]:
+    """The words of the marks, below everything else."""
+    for number, (_, word) in enumerate(marks, 1):
+        said = fit(f"{number}  {word}", _WIDTH - _LEFT - _RIGHT, SMALL)
+        yield _text("soft", _LEFT, foot + _LINE * (number - 1), said)
 
 
 class _Across:

@@ -20,6 +20,8 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
         "intermediate-ca": _CERTIFICATE + "M10.4 12.8v2.4l1-.7 1 .7v-2.4",
         "device": "M4 4h8v8H4zM6.2 1.8V4M9.8 1.8V4M6.2 12v2.2M9.8 12v2.2"
         "M1.8 6.2H4M1.8 9.8H4M12 6.2h2.2M12 9.8h2.2",
+        "attacker": "M2 7.6h12M4.2 7.6 5 2.6h6l.8 5M5.3 9.4a1.7 1.7 0 1 0 .01 0z"
+        "M10.7 9.4a1.7 1.7 0 1 0 .01 0zM7 10.8h2M4 14.2c2.4-1 5.6-1 8 0",
         "ca-entry": "M4.3 12.5A3 3 0 0 1 4 6.6a4 4 0 0 1 7.8-.4 3.2 3.2 0 0 1 .4 6.3"
         "M8 14V8.4M5.9 10.4 8 8.3l2.1 2.1",
         "enrollment": "M2.5 3h11v10h-11zM5 6.2h6M5 9.4h3",

@@ -27,6 +27,7 @@ NodeKind = Literal[
     "root-ca",
     "intermediate-ca",
     "device",
+    "attacker",
     "ca-entry",
     "enrollment",
     "enrollment-group",
@@ -36,7 +37,7 @@ NodeKind = Literal[
     "service-ca",
     "endpoint",
 ]
-EdgeKind = Literal["signed", "uploaded", "names", "assigns", "provisioned", "knows"]
+EdgeKind = Literal["signed", "uploaded", "names", "assigns", "provisioned", "knows", "attacks"]
 
 ZONE_OF: Final[Mapping[str, Zone]] = MappingProxyType(
     {
@@ -44,6 +45,7 @@ ZONE_OF: Final[Mapping[str, Zone]] = MappingProxyType(
         "root-ca": "supply-chain",
         "intermediate-ca": "supply-chain",
         "device": "supply-chain",
+        "attacker": "supply-chain",
         "ca-entry": "dps",
         "enrollment": "dps",
         "enrollment-group": "dps",
@@ -60,6 +62,7 @@ KIND_WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "root-ca": "root CA certificate",
         "intermediate-ca": "intermediate CA certificate",
         "device": "device certificate",
+        "attacker": "attacker",
         "ca-entry": "CA certificate in DPS",
         "enrollment": "individual enrollment",
         "enrollment-group": "enrollment group",

@@ -27,6 +27,7 @@ PORT_GAP: Final = 16
 CHANNELS: Final = (-3, 6, 15, 24, 33, 42)  # offsets into a gutter
 STOP: Final = LANE_PAD + GUTTER // 2  # where a connection that goes no further ends
 ENVELOPE: Final = "envelope"
+ATTACKS: Final = "attacks"
 WORD_W: Final = 78
 _TOUCH: Final = 8
 VERBS: Final[Mapping[str, str]] = {
@@ -36,6 +37,7 @@ VERBS: Final[Mapping[str, str]] = {
     "assigns": "assigns to",
     "provisioned": "provisioned",
     "knows": "knows",
+    "attacks": "comes to",
 }
 BROKEN_VERBS: Final[Mapping[str, str]] = {"signed": "not sent", "provisioned": "refused"}
 
@@ -104,7 +106,8 @@ class Router:
 
     def _grouped(self) -> Groups:
         groups: Groups = {}
-        for edge in self._board.edges:
+        # An attacker's first: their words are numbers, and those must not be left out.
+        for edge in sorted(self._board.edges, key=lambda edge: edge.kind != ATTACKS):
             pair = self._family.unit_of(edge.source), self._family.unit_of(edge.target)
             groups.setdefault(pair, []).append(edge)
         return groups
@@ -154,8 +157,7 @@ class Router:
             points = self._around(source, target)
             return _link(edges, source, target, points, (), points[1:3])
         points = self._across(source, target) if left < right else self._across(target, source)
-        texts = self._with_proof(edges)
-        words = self._words(texts, points, min(left, right), _broken(edges))
+        words = self._spoken_of(edges, points, min(left, right))
         drawn = points if left < right else points[::-1]
         return _link(edges, source, target, drawn, words, points[-2:])
 
@@ -169,7 +171,7 @@ class Router:
         else:
             last = self._across(via, target)
             points = last if via == ENVELOPE else first[:-1] + last[1:]
-            words = self._words(_texts(edges), last, 1, _broken(edges))
+            words = self._spoken_of(edges, last, 1)
             yield _link(edges, via if via == ENVELOPE else source, target, points, words, last[-2:])
 
     def _presents(self, source: str, points: tuple[Point, ...]) -> Link:
@@ -255,6 +257,23 @@ class Router:
             return *texts, "and verified"
         return texts
 
+    def _spoken_of(
+        self, edges: list[Edge], points: tuple[Point, ...], gutter: int
+    ) -> tuple[Word, ...]:
+        if edges[0].kind == ATTACKS:
+            return (self._number(" ".join(_texts(edges)), points, gutter),)
+        return self._words(self._with_proof(edges), points, gutter, _broken(edges))
+
+    def _number(self, text: str, points: tuple[Point, ...], gutter: int) -> Word:
+        """How often an attacker got in, beside the arrow's head: above or below, never left out."""
+        (x, y), wide = points[-1], 2 * WORD_W
+        fitted = fit(text, wide, SMALL, True)
+        words = [Word(fitted, x - 6, line, "end") for line in (y - 12, y + 20)]
+        said = [other.y for other in self._spoken[gutter]]
+        free = (word for word in words if all(abs(word.y - y) >= 2 * PORT_GAP for y in said))
+        self._spoken[gutter].append(word := next(free, words[-1]))
+        return word
+
     def _words(
         self, texts: tuple[str, ...], points: tuple[Point, ...], gutter: int, broken: bool
     ) -> tuple[Word, ...]:
@@ -282,8 +301,8 @@ class Router:
 
 def _legible(link: Link, links: Sequence[Link]) -> Link:
     """The link without the words that another link would strike through; a broken one keeps its
-    own."""
-    if link.cross is not None or not link.words:
+    own, and an attacker's its number."""
+    if link.cross is not None or link.kind == ATTACKS or not link.words:
         return link
     others = [other.points for other in links if other is not link]
     words = (word for word in link.words if not any(_struck(word, line) for line in others))

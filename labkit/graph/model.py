@@ -10,6 +10,7 @@ from cryptography import x509
 from labkit import ids
 from labkit.cloud.dps import allocation, attestation
 from labkit.cloud.dps.entries import Attestation, Enrollment, X509Attestation
+from labkit.graph import intruder
 from labkit.graph import servers as server_side
 from labkit.graph.hub_lane import draw_hubs
 from labkit.graph.kinds import add_edge, add_node, new_graph
@@ -78,6 +79,7 @@ class _Board:
         self._draw_dps()
         self._draw_hubs()
         self._draw_removed()
+        intruder.draw(self.graph, lab)
         if servers:
             server_side.draw(self.graph, lab)
         if self._last and self._stop and self._stop.name == attestation.ENTRY:
@@ -93,10 +95,14 @@ class _Board:
         visit = self._last
         if visit is None:
             return "The supply chain", "No device has asked DPS for a hub yet."
+        thief = intruder.behind(self._lab, visit)
+        if visit.accepted and thief:
+            return f"{thief} is taken for {visit.device}", "DPS cannot tell the two apart."
         if visit.accepted:
             return f"{visit.device} is provisioned", f"It sent {chain.names(visit.chain)}."
         failure = self._stop
-        return f"{visit.device} is refused", f"{failure.about}: {failure.why}." if failure else ""
+        refused = f"{thief} is refused as {visit.device}" if thief else f"{visit.device} is refused"
+        return refused, f"{failure.about}: {failure.why}." if failure else ""
 
     def _faulty(self) -> Iterator[tuple[str, StateKey]]:
         """The certificate that the last visitor was refused for, and what is wrong with it."""

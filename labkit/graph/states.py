@@ -34,6 +34,8 @@ StateKey = Literal[
     "in use",
     "announced",
     "retired",
+    "has a key",
+    "has no key",
     "unknown",
 ]
 
@@ -92,6 +94,8 @@ _PAGE = "M3.5 1.8h6l3 3v9.4h-9zM6 7.2l4 4M10 7.2l-4 4"
 _ENTRY = "M3.5 1.8h9v12.4h-9zM5.8 8.2l1.6 1.8 3-3.6"
 _TAG = "M2 8 7 3h7v10H7zM8.6 6.4l3.2 3.2M11.8 6.4 8.6 9.6"
 _UNLINKED = "M6 4.6H4.6a3.4 3.4 0 0 0 0 6.8H6M10 4.6h1.4a3.4 3.4 0 0 1 0 6.8H10"
+_STOLEN_KEY = "M5 3.4a2.4 2.4 0 1 0 .01 0zM7.4 5.8H14v3M11.4 5.8v2.2M2 13.6 14 11.4"
+_PAPERS = "M2.5 4.6h7v9.4h-7zM5 4.6V2h8.5v9.4H9.5M4.4 8h3.2M4.4 10.6h3.2"
 _BROKEN_LINK = "M1.2 8h3M11.8 8h3M5.8 5.8l4.4 4.4M10.2 5.8l-4.4 4.4"
 
 
@@ -122,6 +126,8 @@ STATES: Final[Mapping[str, State]] = _states(
     State("in use", "servers show it now", GREEN, _PLUG, "30 3"),
     State("announced", "to be trusted before it is used", ORANGE, _HORN, "6 2"),
     State("retired", "no server leads to it any more", GREY, _ARCHIVE, "2 2"),
+    State("has a key", "plays a device, with its stolen key", VERMILLION, _STOLEN_KEY, "9 3 2 3"),
+    State("has no key", "has what everybody may see", GREY, _PAPERS, "12 6"),
     State("unknown", "not known to the cloud yet", SKY, _QUESTION, "4 2 1 2"),
 )
 

@@ -99,6 +99,9 @@ font-family:{FONTS};font-size:{SMALL / 10}px}}
 .lab-board .in-lane .word{{stroke:var(--lane)}}
 .lab-board .shown .line{{stroke:var(--sent);stroke-width:3.2}}
 .lab-board .shown .head{{fill:var(--sent)}}
+.lab-board .attack .line{{stroke:var(--bad);stroke-width:2.6;stroke-dasharray:9 3 2 3}}
+.lab-board .attack .head{{fill:var(--bad)}}
+.lab-board .attack .word{{fill:var(--bad-ink);font-weight:600}}
 .lab-board .broken .line{{stroke:var(--bad);stroke-width:2.6;stroke-dasharray:5 4}}
 .lab-board .broken .head{{fill:var(--bad)}}
 .lab-board .broken .word{{fill:var(--bad-ink);font-weight:600}}

@@ -18,7 +18,7 @@ from labkit.graph.icons import ARROW, CROSS, KEY, KINDS
 from labkit.graph.kinds import Board, Node, printable
 from labkit.graph.layout import MARGIN, SLIP_H, SLIPS_HEAD, Lane, Layout
 from labkit.graph.legend import Entry
-from labkit.graph.links import LANE_PAD, Link
+from labkit.graph.links import ATTACKS, LANE_PAD, Link
 from labkit.graph.metrics import NAME, SMALL, TITLE, fit, width
 from labkit.graph.presented import HELD, MISSING, SENT, Mark, Presented
 from labkit.graph.states import STATES
@@ -313,7 +313,8 @@ def _sheet(w: int, h: int, shift: int) -> str:
 def _link_class(link: Link) -> str:
     shown = " shown" if link.kind in ("presents", "provisioned") else ""
     inside = " in-lane" if link.kind in ("signed", "knows") else ""
-    return f"link{shown}{inside}{' broken' if link.cross else ''}"
+    attack = " attack" if link.kind == ATTACKS else ""
+    return f"link{shown}{inside}{attack}{' broken' if link.cross else ''}"
 
 
 def _head(points: tuple[Point, ...]) -> str:

@@ -31,6 +31,7 @@ _VERBS: Final = {
     "assigns": "assigns its devices to {}",
     "provisioned": "is provisioned as {}",
     "knows": "knows {}",
+    "attacks": "comes to {}",
 }
 _BROKEN_VERBS: Final = {
     "names": "trusts another {} than this one",
@@ -142,6 +143,9 @@ class _Teller:
         if edge.broken and edge.kind in _BROKEN_VERBS:
             return _BROKEN_VERBS[edge.kind].format(label)
         said = _VERBS[edge.kind].format(label)
+        if edge.kind == "attacks":
+            last = "kept out" if edge.broken else "got in"
+            return f"{said}: {edge.label}, {last} the last time"
         if edge.kind == "signed" and edge.label and not edge.broken:
             said = f"{edge.label} {label}"
         if self.board.nodes[edge.target].kind == "hub":

@@ -9,6 +9,7 @@ from cryptography import x509
 
 from labkit.cloud.dps.entries import Enrollment, EnrollmentGroup, SymmetricKeyAttestation
 from labkit.cloud.hub.credentials import SAS, form_of
+from labkit.graph import intruder
 from labkit.graph.kinds import KIND_WORDS
 from labkit.graph.reissued import Reissued, ca_node, reissued
 from labkit.graph.removed import Removed, removed
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from labkit.cloud.hub.tables import DeviceIdentity
     from labkit.cloud.presentations import Presentation
     from labkit.device import Device
+    from labkit.drill import Attacker
     from labkit.hsm import TokenKey
     from labkit.lab import Lab
     from labkit.supplychain import CertificateAuthority, Custodian
@@ -59,6 +61,9 @@ class _Inspector:
             yield again.node, self._reissued(again)
         for device in self._lab.devices:
             yield f"device {device.name}", self._device(device)
+        for attacker in self._lab.attackers:
+            facts = tuple(_deeds(attacker, self._lab))
+            yield intruder.node_of(attacker), Inspection(attacker.name, "attacker", facts)
         yield from self._entries()
         yield from self._groups()
         for hub in self._lab.cloud.hubs:
@@ -187,6 +192,18 @@ def _credentials(identity: DeviceIdentity) -> Iterator[Fact]:
     yield "thumbprint", thumbprint
     if held.thumbprint and held.secondary_thumbprint:
         yield "or thumbprint", held.secondary_thumbprint
+
+
+def _deeds(attacker: Attacker, lab: Lab) -> Iterator[Fact]:
+    """What they have, how often it served them where, and how it went last."""
+    for device in attacker.victims:
+        key = "and its private key" if attacker.has_key_of(device) else "and no key"
+        yield "has stolen", f"the certificates of {device}, {key}"
+    for tally in lab.attempts.tallies(attacker.name):
+        yield f"at {tally.where}", f"as {tally.device}: {tally.words}"
+        last = lab.attempts.last(tally.service, tally.device)
+        if last is not None and last.answer:
+            yield "the last answer", last.answer
 
 
 def server_certificates(lab: Lab) -> Iterator[tuple[str, Inspection]]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from rolls import group_names, renewed_by
 from stories import Story, eventually, failed_check
 
 from labkit import Lab
@@ -20,7 +21,6 @@ from labkit.cloud.dps.entries import (
     CLIENT,
     MIGRATE,
     RESET,
-    SIGNING,
     ReprovisionPolicy,
     X509Attestation,
 )
@@ -28,23 +28,10 @@ from labkit.cloud.hub import authentication
 from labkit.device import Device
 from labkit.drill import Attacker
 from labkit.errors import ConnectionFailed
-from labkit.hsm import KeyFolder
-from labkit.pki import chain, request
-from labkit.supplychain import CertificateAuthority
+from labkit.pki import chain
 
 NAME = "smart-x-widget-002"
 HUB = "contoso-hub"
-CA = CertificateAuthority[Device]
-
-
-def new_key_and_certificate(widget: Device, ca: CA) -> None:
-    """The device gets another key, and a certificate of the same name for it."""
-    folder = widget.key.token
-    assert isinstance(folder, KeyFolder)
-    folder.destroy_key("identity")
-    csr = request.make(folder.ensure_key("identity"), request.name(widget.name))
-    ca._chain.refuse_other_key = lambda *_: None  # type: ignore[method-assign]  # its own next key
-    widget.install_chain(ca.sign_device(csr))
 
 
 class Breach:
@@ -55,6 +42,7 @@ class Breach:
         self.lab: Lab = story.lab
         self.widget = story.technician.make_device(NAME, key_in_file=True)
         self.story, self.mallory = story, story.lab.attacker()
+        self.policy = MIGRATE
 
     def begin(self) -> Attacker:
         self.widget.provision()
@@ -73,10 +61,12 @@ class Individual(Breach):
         return super().begin()
 
     def contain(self) -> None:
-        new_key_and_certificate(self.widget, self.story.technician)
+        renewed_by(self.story.technician)(self.widget)
         entry = self.lab.dps.enrollments.get(NAME)
         only_the_new = X509Attestation(CLIENT, self.widget.certificate)
-        self.lab.dps.enrollments.update(replace(entry, attestation=only_the_new))
+        self.lab.dps.enrollments.update(
+            replace(entry, attestation=only_the_new, reprovision_policy=self.policy)
+        )
 
 
 class Group(Breach):
@@ -91,10 +81,8 @@ class Group(Breach):
 
     def contain(self) -> None:
         another = self.story.factory.sign_intermediate(self.lab.custodian("Technician-W"))
-        new_key_and_certificate(self.widget, another)
-        entry = self.lab.dps.enrollment_groups.get("technician-z")
-        only_the_new = X509Attestation(SIGNING, another.certificate)
-        self.lab.dps.enrollment_groups.update(replace(entry, attestation=only_the_new))
+        renewed_by(another)(self.widget)
+        group_names(self.story, "technician-z", another, policy=self.policy)
 
 
 @pytest.fixture(params=[Individual, Group], ids=["individual", "group"])
@@ -142,6 +130,7 @@ def test_cure_two_the_device_reprovisions_to_the_same_hub(
     breach: Breach, policy: ReprovisionPolicy
 ) -> None:
     """The identity stays, with its twin where that migrates; its credential is another."""
+    breach.policy = policy
     mallory = breach.begin()
     mallory.try_hub(stay=True)
     breach.contain()
@@ -161,7 +150,7 @@ def test_an_attacker_whom_dps_still_admits_takes_the_identity_back(story: Story)
     has it reprovisions to the same hub too, and it is the device that is out."""
     breach = Group(story)
     mallory = breach.begin()
-    new_key_and_certificate(breach.widget, story.technician)
+    renewed_by(story.technician)(breach.widget)
     breach.widget.provision()
     assert_is_in(breach.widget)
     breach.widget.disconnect()

@@ -85,5 +85,5 @@ class HubBase:
         why = f"{self.name} has no identity {device_id!r}"
         return Denial(codes.NO_SUCH_DEVICE, failed(KNOWN, device_id, why, "see .devices"))
 
-    def _record(self, kind: str, text: str) -> None:
-        self._events.record("hub", kind, text)
+    def _record(self, kind: str, text: str, **details: Any) -> None:
+        self._events.record("hub", kind, text, **details)

@@ -137,6 +137,10 @@ class Hubs:
         connections.end(hub, device_id, "its identity moved to another hub")
         connections.forget(hub, device_id)
 
+    def connected(self) -> int:
+        """How many devices are connected now, to any of them."""
+        return self._shared.running.connections.count()
+
     def close(self) -> None:
         """Whoever waits for an answer of a device waits no longer, and no job goes on."""
         self._shared.close()

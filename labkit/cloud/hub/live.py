@@ -176,6 +176,11 @@ class Connections:
                 return self._gone.get((hub, device_id))
         return Presence(device_id, True, found.since, found.last_activity)
 
+    def count(self) -> int:
+        """How many devices are connected, to any hub."""
+        with self._lock:
+            return len(self._live)
+
     def of(self, hub: str) -> list[Presence]:
         """The devices that are connected to a hub, in the order of their IDs."""
         with self._lock:

@@ -50,7 +50,7 @@ class Hub(Reaching):
         self.admission.admit(visitor, enter)
         if displaced:
             self._refusals.refuse("hub", device_id, codes.DISPLACED, (_one(device_id),), quiet=True)
-        self._record("connected", f"{device_id} connected to {self.name}")
+        self._record("connected", f"{device_id} connected to {self.name}", device=device_id)
 
     def resume(self, device_id: str, outlet: Outlet, *, clean: bool) -> dict[Subject, int]:
         """What a device that just connected listens to, and at which QoS: what it did in its last
@@ -108,9 +108,8 @@ class Hub(Reaching):
         self.connections.heard(self.name, device_id, now)
         size = sum(len(message.body) for message in messages)
         count = f"{len(messages)} messages, " if len(messages) > 1 else ""
-        self._record(
-            "telemetry", f"{device_id} sent {count}{size} bytes of telemetry to {self.name}"
-        )
+        told = f"{device_id} sent {count}{size} bytes of telemetry to {self.name}"
+        self._record("telemetry", told, device=device_id, count=len(messages))
 
     @overload
     def messages(

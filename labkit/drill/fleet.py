@@ -1,0 +1,104 @@
+"""A fleet at work: devices that provision, connect and send, round by round, with Microsoft's
+client, so that a roll can be measured at those who must not notice it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from cryptography import x509
+
+from labkit.device import Device
+from labkit.drill.history import History
+from labkit.errors import LabError
+from labkit.events import Events
+
+MOST: Final = 500
+_WORKERS: Final = 4
+"""Devices that are at it at the same time: the machine's cores are shared with the cloud."""
+
+
+class Fleet:
+    """``devices``, at work. A round has each of them register with DPS, connect where its
+    certificate is another one than that of its connection, and send one message.
+
+    Raises LabError for none, and for more than 500.
+    """
+
+    def __init__(self, devices: Sequence[Device], events: Events, history: History) -> None:
+        if not 0 < len(devices) <= MOST:
+            raise LabError(
+                f"{len(devices)} devices are no fleet that can be run",
+                expected=f"1 to {MOST} devices, each with Microsoft's client and its threads",
+                cure="name them: lab.fleet(lab.devices[:100])",
+            )
+        self.devices, self.rounds = tuple(devices), 0
+        self._events, self._history = events, history
+        self._locks = {device.name: threading.Lock() for device in devices}
+        self._speaks: dict[str, x509.Certificate] = {}
+
+    def __repr__(self) -> str:
+        return f"<Fleet of {len(self.devices)} devices, {self.rounds} rounds done>"
+
+    def round(self) -> None:
+        """One round, which begins a step of the timeline. What fails is counted there."""
+        self._history.begin()
+        with ThreadPoolExecutor(_WORKERS, "fleet") as workers:
+            list(workers.map(self._visit, self.devices))
+        self.rounds += 1
+
+    @contextmanager
+    def working(self, *, most: int = 1_000) -> Iterator[Fleet]:
+        """Rounds one after the other in the background, ``most`` at the most, until the block
+        ends; the round that is under way then is finished."""
+        end = threading.Event()
+
+        def work() -> None:
+            for _ in range(most):
+                if end.is_set():
+                    return
+                self.round()
+
+        worker = threading.Thread(target=work, name="fleet", daemon=True)
+        worker.start()
+        try:
+            yield self
+        finally:
+            end.set()
+            worker.join()
+
+    def roll(self, renew: Callable[[Device], object], mark: str = "the fleet is renewed") -> None:
+        """Gives every device another certificate, as ``renew`` does it, one after the other and
+        never in the middle of what a device is doing. Raises what ``renew`` raises."""
+        self._history.begin(mark)
+        for device in self.devices:
+            with self._locks[device.name]:
+                renew(device)
+
+    def leave(self) -> None:
+        """Every device disconnects."""
+        for device in self.devices:
+            with self._locks[device.name]:
+                device.disconnect()
+        self._speaks.clear()
+
+    def _visit(self, device: Device) -> None:
+        with self._locks[device.name]:
+            with suppress(LabError):  # the refusal is on record; what is connected stays so
+                device.provision()
+            try:
+                self._connect(device)
+                device.send({"round": self.rounds})
+            except LabError as error:
+                text = f"{device.name} could not send: {error.found or error.message}"
+                self._events.record("device", "not sent", text, device=device.name)
+
+    def _connect(self, device: Device) -> None:
+        """With its present certificate: a connection lasts longer than what it began with."""
+        if self._speaks.get(device.name) != device.certificate:
+            device.disconnect()
+        device.connect()
+        self._speaks[device.name] = device.certificate
