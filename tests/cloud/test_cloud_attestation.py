@@ -47,8 +47,12 @@ def test_openssls_own_self_signed_certificate_is_taken(service: Emulated, tmp_pa
         "req", "-x509", *arguments, "-subj", f"/CN={NAME}", "-keyout", "/dev/null", "-out", made
     )
     service.clock.reset()
-    service.dps.enrollments.create(NAME, certificate=made)
     certificate = x509.load_pem_x509_certificate(made.read_bytes())
+    assert service.refusal(NAME, certificate)[1] == verdict.LEAF
+    last = service.cloud.refusals.last(NAME)
+    assert last is not None
+    assert "individual enrollment with this very certificate" in str(last.checks)
+    service.dps.enrollments.create(NAME, certificate=made)
     assert service.register(NAME, certificate).status == "assigned"
 
 
