@@ -322,3 +322,20 @@ def test_the_wrong_scope_is_explained(service: Emulated) -> None:
     _, device = grouped(service)
     caller = replace(service.caller(NAME, device), id_scope="0ne00000000")
     assert "ID scope" in service.refused(caller)[1]
+
+
+def test_a_ca_that_one_group_names_by_its_upload_is_no_other_groups_certificate(
+    service: Emulated,
+) -> None:
+    """Otherwise a disabled group would keep nobody out: the same CA would decide elsewhere."""
+    root = forge.ca("R")
+    service.trust(root)
+    (uploaded,) = service.dps.certificates
+    groups = service.dps.enrollment_groups
+    groups.create("by-name", ca=uploaded.name.upper())
+    with refused(Conflict, "CN=R belongs to an entry already", "'by-name'"):
+        groups.create("by-certificate", signing=root.certificate)
+    groups.delete("by-name")
+    groups.create("by-certificate", signing=root.certificate)
+    with refused(Conflict, "belongs to an entry already", "'by-certificate'"):
+        groups.create("by-name", ca=uploaded.name)
