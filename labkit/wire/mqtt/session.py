@@ -14,7 +14,7 @@ acknowledged once it was settled:
     PUBLISH ──taken──> owed ──the last packet of a read──> settled ──> PUBACK, PUBACK, …
 
 What the service sends on its own account waits in a line of its own, of which at most a window
-is under way at QoS 1.
+is under way at QoS 1; what goes at QoS 0 does not wait for that.
 """
 
 from __future__ import annotations
@@ -187,15 +187,16 @@ class Session:
             self.fault = f"more than {MOST_WAITING} messages wait, and it takes none"
 
     def hand_out(self) -> bool:
-        """Sends the first message in line; False where none is, or none may go now. One that the
+        """Sends the first message in line that may go; False where none may now. One that the
         client did not subscribe to is passed over."""
-        if not self.connected or not self._outbox or len(self._under_way) >= WINDOW:
+        place = self._first_to_go() if self.connected else None
+        if place is None:
             return False
-        message, arrived = self._outbox.popleft()
-        granted = self._granted(message.topic)
-        if granted is None:
+        message, arrived = self._outbox[place]
+        del self._outbox[place]
+        qos = self._qos_of(message)
+        if qos is None:
             return True
-        qos = min(granted, message.qos)
         if qos:
             self._last_id = self._last_id % _LAST_PACKET_ID + 1
             self._under_way[self._last_id] = arrived
@@ -304,6 +305,22 @@ class Session:
         """At which QoS the client listens to a topic; None where it does not."""
         fitting = [qos for wanted, qos in self._subscriptions.items() if matches(wanted, topic)]
         return max(fitting) if fitting else None
+
+    def _qos_of(self, message: Publish) -> int | None:
+        """At which QoS the client gets a message; None where it does not."""
+        granted = self._granted(message.topic)
+        return None if granted is None else min(granted, message.qos)
+
+    def _first_to_go(self) -> int | None:
+        """Its place in the line. Where the window is full, what needs no PUBACK may go ahead: a
+        device that takes its time over messages can be called all the same."""
+        full = len(self._under_way) >= WINDOW
+        places = (
+            n
+            for n, (message, _) in enumerate(self._outbox)
+            if not full or not self._qos_of(message)
+        )
+        return next(places, None)
 
     def _write(self, data: bytes) -> None:
         """Behind what is owed: a client gets its answers in the order of its messages."""
