@@ -113,6 +113,8 @@ class Watcher:
 
     def sent_message(self, message: Publish) -> None: ...
 
+    def refused_filters(self, filters: Iterable[str]) -> None: ...
+
 
 class Session:
     """Feeds a client's packets to a service. ``enter`` decides who may connect (raises Denied),
@@ -136,11 +138,16 @@ class Session:
         self.job: Job | None = None
         self.over = False
         self.keep_alive = 0
-        self.fault = ""
+        self.fault = self.cure = ""
 
     @property
     def connected(self) -> bool:
         return self._face is not None and not self.over
+
+    @property
+    def was_let_in(self) -> bool:
+        """Whether a service knows the client, and has not been told that it is gone."""
+        return self._face is not None
 
     def feed(self, data: bytes) -> None:
         """Keeps bytes from the client for :meth:`step`. Once it is over, they are dropped."""
@@ -160,7 +167,7 @@ class Session:
             if packet is not None:
                 self._take(packet)
         except MalformedPacket as error:
-            self.over, self.fault = True, str(error)
+            self.over, self.fault, self.cure = True, str(error), error.cure
             return False
         return packet is not None
 
@@ -185,6 +192,7 @@ class Session:
         if len(self._outbox) > MOST_WAITING:
             self.over = True
             self.fault = f"more than {MOST_WAITING} messages wait, and it takes none"
+            self.cure = "let the client read, and acknowledge what it has got"
 
     def hand_out(self) -> bool:
         """Sends the first message in line that may go; False where none may now. One that the
@@ -265,7 +273,8 @@ class Session:
 
     def _publish(self, face: Face, message: Publish) -> None:
         if message.qos > _LARGEST_QOS:
-            raise MalformedPacket("PUBLISH with QoS 2, which the service does not offer")
+            why = "PUBLISH with QoS 2, which the service does not offer"
+            raise MalformedPacket(why, "publish with QoS 0 or 1")
         answers = face.publish(message)
         if answers is None:
             self._owed = self._owed or []
@@ -285,13 +294,16 @@ class Session:
         self._write(b"".join(found))
 
     def _subscribe(self, face: Face, packet: Subscribe) -> None:
-        granted = []
+        granted, refused = [], []
         for topic, qos in packet.filters:
             if face.may_subscribe(topic):
                 self._subscriptions[topic] = min(qos, _LARGEST_QOS)
                 granted.append(self._subscriptions[topic])
             else:
                 granted.append(_REFUSED_SUBSCRIPTION)
+                refused.append(topic)
+        if refused:
+            self._watcher.refused_filters(refused)
         face.subscribed(self._subscriptions)  # before the client is told, which counts on it
         self._write(suback(packet.packet_id, granted))
 
