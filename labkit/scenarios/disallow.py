@@ -27,8 +27,7 @@ from labkit.ui.scenario import Prediction, Scenario, Step
 
 COMPANY, TECHNICIAN = "Company-X", "Technician-Z"
 ALONE = "smart-x-widget-001"
-ONE, OTHER = "smart-x-widget-011", "smart-x-widget-012"
-TO_DELETE, TO_RENEW = STOLEN = "smart-x-widget-013", "smart-x-widget-014"
+TO_DELETE, TO_RENEW = IN_A_HURRY = ONE, OTHER = "smart-x-widget-011", "smart-x-widget-012"
 GROUP, BELOW, THIEF = "all-widgets", "technician-z", "Mallory"
 DELIVERY = LEFT, TAKEN, RIGHT = tuple(f"smart-x-widget-02{number}" for number in (1, 2, 3))
 
@@ -59,8 +58,9 @@ def _build(lab: Lab) -> None:
     lab.dps.enrollment_groups.create(GROUP, ca="company-x")
     alone = technician.make_device(ALONE)
     lab.dps.enrollments.create(ALONE, certificate=alone.certificate)
-    for device in (alone, technician.make_device(ONE), technician.make_device(OTHER)):
-        _start(device)
+    _start(alone)
+    for name in IN_A_HURRY:
+        _start(technician.make_device(name, key_in_file=True))
 
 
 def _disable_the_entry(lab: Lab) -> None:
@@ -114,10 +114,9 @@ def _block_a_ca(lab: Lab) -> None:
 def _steal(lab: Lab) -> None:
     lab.dps.enrollment_groups.delete(BELOW)
     thief = lab.attacker(THIEF)
-    for name in STOLEN:
-        widget = _ca(lab, TECHNICIAN).make_device(name, key_in_file=True)
-        widget.provision()
-        thief.steal(widget)
+    for name in IN_A_HURRY:
+        lab.device(name).disconnect()
+        thief.steal(lab.device(name))
         _try_both(lab, name)
 
 
@@ -141,7 +140,7 @@ def _revocation_list(lab: Lab) -> x509.CertificateRevocationList:
         .last_update(now)
         .next_update(now + timedelta(days=7))
     )
-    for name in STOLEN:
+    for name in IN_A_HURRY:
         number = lab.issued_chain(name)[0].serial_number
         entry = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(now)
         made = made.add_revoked_certificate(entry.build())
@@ -149,7 +148,7 @@ def _revocation_list(lab: Lab) -> x509.CertificateRevocationList:
 
 
 def _shut_the_first_door(lab: Lab) -> None:
-    for name in STOLEN:
+    for name in IN_A_HURRY:
         _block(lab, name)
         _try_both(lab, name)
 
@@ -281,11 +280,12 @@ STORY = Scenario(
         ),
         Step(
             "Two keys are stolen",
-            "That group is deleted. Two more widgets, made in a hurry: their keys lie in "
-            f"**files**. {THIEF} has copied both. The widgets are switched off. Who comes to DPS "
-            f"and to the hub now, as {STOLEN[0]} and as {STOLEN[1]}, is {THIEF}.",
+            "That group is deleted. But the two widgets of the group were made in a hurry: "
+            f"their keys lie in **files**. They are in a workshop, switched off, and {THIEF} has "
+            "copied both keys. For DPS and for the hub, "
+            f"{THIEF} **is** both widgets.",
             _steal,
-            look_at=(f"attacker {THIEF}", *(f"device {name}" for name in STOLEN)),
+            look_at=(f"attacker {THIEF}", *(f"device {name}" for name in IN_A_HURRY)),
         ),
         Step(
             "Break it: a list of the revoked",
@@ -314,7 +314,7 @@ STORY = Scenario(
                 "in the hub",
                 "It is as with the lost widget: the hub does not hear of enrollments.",
             ),
-            look_at=(f"attacker {THIEF}", *(f"identity contoso-hub/{name}" for name in STOLEN)),
+            look_at=(f"attacker {THIEF}", *(f"identity contoso-hub/{name}" for name in IN_A_HURRY)),
         ),
         Step(
             "The first cure: take the identity away",
