@@ -11,6 +11,7 @@ from labkit.lab import Lab
 from labkit.progress import note
 from labkit.scenarios import (
     acquire,
+    device_roll,
     disallow,
     enrollment_groups,
     first_connection,
@@ -52,6 +53,7 @@ _EXERCISES = {
     "workshop": _Exercise(enrollment_groups.STORY, enrollment_groups.workshop),
     "by-its-ca": _Exercise(talking_to_the_hub.STORY, talking_to_the_hub.by_its_ca),
     "next-root": _Exercise(server_root.STORY, server_root.next_root),
+    "without-a-gap": _Exercise(device_roll.STORY, device_roll.without_a_gap),
     "one-stolen": _Exercise(disallow.STORY, disallow.one_stolen),
 }
 
@@ -70,6 +72,7 @@ _STORIES = {
         enrollment_groups.STORY,
         talking_to_the_hub.STORY,
         server_root.STORY,
+        device_roll.STORY,
         disallow.STORY,
     )
 }

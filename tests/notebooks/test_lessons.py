@@ -112,6 +112,16 @@ lab.server.switch_root(third)
 prepared.provision()
 survivor = prepared""",
     },
+    "12-roll-a-device-certificate": {
+        "exercise-without-a-gap": """\
+made = factory.issue(newcomer.request_certificate())
+name_in_entry(newcomer, primary=newcomer.certificate, secondary=made[0])
+newcomer.accept_certificate(made)
+newcomer.provision()
+newcomer.disconnect()
+newcomer.connect().send({"temperature": 20.0})
+rolled = newcomer""",
+    },
     "15-disallow": {
         "exercise-one-stolen": """\
 stopped = delivery[1]

@@ -10,6 +10,7 @@ import pytest
 
 from labkit.scenarios import (
     acquire,
+    device_roll,
     disallow,
     enrollment_groups,
     first_connection,
@@ -45,6 +46,7 @@ REFUSED = {
     "enrollment-groups": {9: "401", 11: "401"},
     "talking-to-the-hub": {4: "404103", 8: "not authorised", 12: "not authorised"},
     "server-root": {7: "did not trust the server", 8: "401"},
+    "device-roll": {3: "not authorised", 4: "401", 8: "it is for smart-x-widget-013"},
     "disallow": {2: "401", 4: "not authorised", 6: "401", 8: "401", 9: "401"},
 }
 """The steps that fail, and why; every other succeeds."""
@@ -59,6 +61,7 @@ STORIES = [
     enrollment_groups.STORY,
     talking_to_the_hub.STORY,
     server_root.STORY,
+    device_roll.STORY,
     disallow.STORY,
 ]
 
