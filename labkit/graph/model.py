@@ -341,8 +341,10 @@ class _Board:
         """The CAs that an entry names, as DPS has them, else as the supply chain has them."""
         if not isinstance(attestation, X509Attestation):
             return
-        for reference in attestation.references:
-            yield f"entry {reference}"
+        wanted = {ids.key(reference) for reference in attestation.references}
+        for uploaded in self._lab.dps.certificates:  # one that was deleted is in no picture
+            if ids.key(uploaded.name) in wanted:
+                yield f"entry {uploaded.name}"
         for signing in attestation.certificates:
             entries = (e for e in self._lab.dps.certificates if e.certificate == signing)
             entry = next(entries, None)

@@ -13,6 +13,7 @@ from labkit.scenarios import (
     acquire,
     ca_roll,
     device_roll,
+    disallow,
     enrollment_groups,
     first_connection,
     first_device,
@@ -55,6 +56,7 @@ _EXERCISES = {
     "next-root": _Exercise(server_root.STORY, server_root.next_root),
     "without-a-gap": _Exercise(device_roll.STORY, device_roll.without_a_gap),
     "nobody-left-behind": _Exercise(ca_roll.STORY, ca_roll.nobody_left_behind),
+    "one-stolen": _Exercise(disallow.STORY, disallow.one_stolen),
 }
 
 
@@ -74,6 +76,7 @@ _STORIES = {
         server_root.STORY,
         device_roll.STORY,
         ca_roll.STORY,
+        disallow.STORY,
     )
 }
 

@@ -132,6 +132,13 @@ for device in (first, second):
 trust("workshop-w", workshop_2)
 moved = [first, second]""",
     },
+    "15-disallow": {
+        "exercise-one-stolen": """\
+stopped = delivery[1]
+enrollments.create(stopped.name, certificate=stopped.certificate, status="disabled")
+hub.devices.disable(stopped.name, "stolen")
+let_mallory_try(stopped)""",
+    },
 }
 COUNTED = """\
 # What is signed to prove possession lasts a day, and answers a fresh code: it is signed anew.

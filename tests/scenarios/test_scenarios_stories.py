@@ -12,6 +12,7 @@ from labkit.scenarios import (
     acquire,
     ca_roll,
     device_roll,
+    disallow,
     enrollment_groups,
     first_connection,
     individual_enrollment,
@@ -48,6 +49,7 @@ REFUSED = {
     "server-root": {7: "did not trust the server", 8: "401"},
     "ca-roll": {**dict.fromkeys((3, 7, 9, 11, 14), "401"), 5: "not authorised"},
     "device-roll": {3: "not authorised", 4: "401", 8: "it is for smart-x-widget-013"},
+    "disallow": {2: "401", 4: "not authorised", 6: "401", 8: "401", 9: "401"},
 }
 """The steps that fail, and why; every other succeeds."""
 STORIES = [
@@ -63,6 +65,7 @@ STORIES = [
     server_root.STORY,
     device_roll.STORY,
     ca_roll.STORY,
+    disallow.STORY,
 ]
 
 
