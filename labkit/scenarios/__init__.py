@@ -19,6 +19,7 @@ from labkit.scenarios import (
     keys,
     manufacturing_line,
     possession,
+    reprovision,
     server_root,
     supply_chain,
     talking_to_the_hub,
@@ -52,6 +53,7 @@ _EXERCISES = {
     "workshop": _Exercise(enrollment_groups.STORY, enrollment_groups.workshop),
     "by-its-ca": _Exercise(talking_to_the_hub.STORY, talking_to_the_hub.by_its_ca),
     "next-root": _Exercise(server_root.STORY, server_root.next_root),
+    "moved-fleet": _Exercise(reprovision.STORY, reprovision.moved_fleet),
     "one-stolen": _Exercise(disallow.STORY, disallow.one_stolen),
 }
 
@@ -70,6 +72,7 @@ _STORIES = {
         enrollment_groups.STORY,
         talking_to_the_hub.STORY,
         server_root.STORY,
+        reprovision.STORY,
         disallow.STORY,
     )
 }

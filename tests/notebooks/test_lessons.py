@@ -112,6 +112,16 @@ lab.server.switch_root(third)
 prepared.provision()
 survivor = prepared""",
     },
+    "14-reprovision": {
+        "exercise-moved-fleet": """\
+group = groups.get("delivery")
+groups.update(replace(group, iot_hub_host_name=west.host_name, reprovision_policy=MIGRATE))
+east.jobs.invoke_method("STARTSWITH(deviceId, 'smart-x-widget-02')", "reprovision")
+for widget in delivery:
+    widget.disconnect()
+    an_hour_later(widget)
+moved = delivery""",
+    },
     "15-disallow": {
         "exercise-one-stolen": """\
 stopped = delivery[1]

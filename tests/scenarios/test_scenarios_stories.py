@@ -17,6 +17,7 @@ from labkit.scenarios import (
     keys,
     manufacturing_line,
     possession,
+    reprovision,
     server_root,
     supply_chain,
     talking_to_the_hub,
@@ -45,6 +46,7 @@ REFUSED = {
     "enrollment-groups": {9: "401", 11: "401"},
     "talking-to-the-hub": {4: "404103", 8: "not authorised", 12: "not authorised"},
     "server-root": {7: "did not trust the server", 8: "401"},
+    "reprovision": {},
     "disallow": {2: "401", 4: "not authorised", 6: "401", 8: "401", 9: "401"},
 }
 """The steps that fail, and why; every other succeeds."""
@@ -59,6 +61,7 @@ STORIES = [
     enrollment_groups.STORY,
     talking_to_the_hub.STORY,
     server_root.STORY,
+    reprovision.STORY,
     disallow.STORY,
 ]
 
