@@ -352,4 +352,4 @@ def moved_fleet(lab: Lab, answer: Any) -> Iterator[Case]:
 
 def _has_its_twin(lab: Lab, device: str) -> bool:
     twin = lab.hub(WEST).twin(device)
-    return twin.desired["interval"] == LATER and twin.reported["firmware"] == "1.0"
+    return (twin.desired["interval"], twin.reported["firmware"]) == (LATER, "1.0")
