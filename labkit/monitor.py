@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from labkit.cloud.hub.names import DOMAIN
+from labkit.cloud.hub.names import label_of
 from labkit.cloud.hub.tables import HubRow, Message
 from labkit.cloud.hub.telemetry import Inbox, Wanted
 from labkit.cloud.store import Base
@@ -47,7 +47,7 @@ def _hub(database: Database, wanted: str) -> str:
     """By its name with or without the domain; the first where none is wanted."""
     with database.read() as session:
         names = list(session.scalars(select(HubRow.name).order_by(HubRow.name)))
-    label = wanted.removesuffix(f".{DOMAIN}").lower() or next(iter(names), "")
+    label = label_of(wanted) or next(iter(names), "")
     if label not in names:
         known = ", ".join(names) or "none"
         raise NotFound(f"There is no hub {wanted!r}", found=f"hubs: {known}")

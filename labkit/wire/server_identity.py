@@ -258,12 +258,17 @@ class ServerIdentity:
         return self._signer(older).issue(key, subject, profiles.INTERMEDIATE_CA)
 
     def _keep(self, roots: Roots) -> None:
-        """On disk before anybody is served by it."""
+        """On disk before anybody is served by it. What is above the leaf may be what it was."""
         service_roots.save(self._file, roots)
-        self._roots = roots
+        before, self._roots = self._chain[1:], roots
         self._tell_clients()
-        if self._names:
+        if self._names and self._above_leaf() != before:
             self._new_leaf()
+
+    def _above_leaf(self) -> tuple[x509.Certificate, ...]:
+        """What is shown beside the leaf, which is nobody's trust anchor."""
+        cross = self._roots.cross_certificate
+        return (self.root.issuing, *((cross,) if cross else ()))
 
     def _tell_clients(self) -> None:
         if not self.root_file.exists() or self.root_file.read_text() != self.trust_bundle:
@@ -290,8 +295,7 @@ class ServerIdentity:
         # Clients look at these names only; a CN would be too short for a hub's longest.
         public, subject = key.public_key(), request.name(_LEAF)
         leaf = issuing.issue(public, subject, profiles.SERVER, names=self._names)
-        cross = self._roots.cross_certificate
-        self._chain = (leaf, root.issuing, *((cross,) if cross else ()))
+        self._chain = (leaf, *self._above_leaf())
         self._context = server_context(key, self._chain)
         life = leaf.not_valid_after_utc - leaf.not_valid_before_utc
         self._renew_at = leaf.not_valid_after_utc - life * _RENEWED_AT

@@ -16,6 +16,8 @@ from urllib.parse import quote
 import paho.mqtt.client as mqtt
 import pytest
 import wire_clients as wire
+from https_clients import client as https_client
+from https_clients import sign
 from identities import add_device, disable
 from stories import PATIENCE, PemDevice, Story, eventually, failed_check
 from wire_clients import MqttClient, connect, hub_user, publish, subscribe, tls, unsubscribe
@@ -185,6 +187,38 @@ def test_properties_as_long_as_they_may_be_are_brought(shared: Story, device: Pe
     with at_hub(shared, device) as client:
         client.ask(subscribe(f"devices/{device.name}/messages/devicebound/#"))
         assert quote(largest) in client.receive().topic
+
+
+@pytest.mark.parametrize(
+    ("hub", "is_in"),
+    [
+        ("{hub}", True),
+        ("{hub}:{port}", True),
+        ("{address}", True),
+        ("{address}:{port}", True),
+        ("another-hub.azure-devices.net", False),
+    ],
+)
+@pytest.mark.parametrize("transport", ["MQTT", "HTTPS"])
+def test_a_token_may_name_the_hub_as_it_was_dialled(
+    shared: Story, transport: str, hub: str, is_in: bool
+) -> None:
+    """As azure-iot-device for Node signs it: for what stands in its connection string."""
+    name, listener = f"keyed-{next(_numbers)}", shared.lab.listener
+    key = shared.lab.hub().devices.create(name).primary_key
+    port = listener.mqtt_port if transport == "MQTT" else listener.hub_ports["contoso-hub"]
+    dialled = hub.format(hub=shared.lab.hub().host_name, address=listener.host, port=port)
+    token = sign(quote(f"{dialled}/devices/{name}", safe=""), key)
+    if transport == "MQTT":
+        user = hub_user(shared.lab, name, dialled if is_in else "")
+        with MqttClient(shared.lab, tls(shared.lab)) as client:
+            answer = client.ask(connect(name, user, password=token.encode(), clean=True))
+        assert answer.body == bytes([0, 0 if is_in else 5])
+    else:
+        named = {"authorization": token, **({"host": dialled} if is_in else {})}
+        with https_client(shared.lab, port=port) as https:
+            answer = https.ask("GET", f"/devices/{name}/messages/deviceBound", **named)
+        assert answer.status == (204 if is_in else 401)
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,25 @@ def test_a_bulk_operation_that_cannot_be(back_end: Client, body: Any) -> None:
     assert "isSuccessful" in answer.json or "ErrorCode:ArgumentInvalid" in answer.json["Message"]
 
 
+def test_many_twins_are_changed_at_once_and_under_their_etags(
+    shared: Story, back_end: Client, name: str
+) -> None:
+    for each in ("one", "two"):
+        shared.lab.hub().devices.create(f"{name}-{each}")
+    etag = shared.lab.hub().twin(f"{name}-one").etag
+    modes = {"one": "updateTwinIfMatchETag", "two": "updateTwin", "none": "updateTwin"}
+    body = [
+        {"id": f"{name}-{each}", "importMode": mode, "twinETag": etag, "tags": {"hall": 3}}
+        for each, mode in modes.items()
+    ]
+    first, again = (back_end.ask("POST", f"/devices?{API}", body).json["errors"] for _ in range(2))
+    assert [(e["deviceId"], e["errorCode"]) for e in first] == [(f"{name}-none", "DeviceNotFound")]
+    assert [e["errorCode"] for e in again] == ["PreconditionFailed", "DeviceNotFound"]
+    assert [shared.lab.hub().twin(f"{name}-{each}").tags for each in ("one", "two")] == [
+        {"hall": 3}
+    ] * 2
+
+
 @pytest.mark.parametrize("twin", [{"tags": {"a.b": 1}}, {"properties": {"desired": {"$x": 1}}}])
 def test_a_new_device_whose_twin_cannot_be_is_not_made(
     back_end: Client, name: str, twin: dict[str, Any]

@@ -285,8 +285,9 @@ def test_a_user_name_that_names_no_service_is_connack_5_and_logged(
         "{hub}:8883/{name}/?api-version=2021-04-12",
         "{hub}/{name}/?api-version=2021-04-12&DeviceClientType=node/1.2 (a/b; c/d)",
         "{hub}:8883/{name}/?a/registrations/b",
+        "Contoso-Hub.AZURE-devices.net/{name}/?api-version=2021-04-12",
     ],
-    ids=["the port that Node keeps", "slashes in the query", "DPS in the query"],
+    ids=["the port that Node keeps", "slashes in the query", "DPS in the query", "in capitals"],
 )
 def test_a_hub_is_named_in_the_ways_of_the_sdks(
     shared: Story, make: MakeDevice, client_of: Dial, form: str

@@ -52,6 +52,13 @@ def test_a_new_issuing_ca_asks_nothing_of_clients_that_trust_the_root(lab: Lab, 
     assert ask(chain.to_pem([old])) == UNKNOWN, "whoever pinned the issuing CA is cut off"
 
 
+def test_a_root_that_is_announced_changes_nothing_that_is_served(lab: Lab) -> None:
+    """Not even the leaf: somebody's test may have pinned it, and nobody was told of a change."""
+    before = lab.server.chain
+    lab.server.new_root()
+    assert lab.server.chain == before
+
+
 def test_a_new_root_with_an_overlap_cuts_nobody_off_who_took_the_bundle(
     lab: Lab, ask: Asked
 ) -> None:

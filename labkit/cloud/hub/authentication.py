@@ -41,14 +41,14 @@ _SOURCE = "Azure documentation, IoT Hub: authenticate identities with X.509 cert
 @dataclass(frozen=True, slots=True)
 class Visitor:
     """Who wants to connect: the IDs that it claims, what it showed in TLS, and its SAS token.
-    ``dialled`` is what it calls the hub: its host name, or an address. Over HTTPS there is no
-    ``client_id``, and it is None."""
+    ``dialled`` are names by which it may call the hub in that, beside its own: an address, or a
+    name with the port. Over HTTPS there is no ``client_id``, and it is None."""
 
     device_id: str
     client_id: str | None
     presented: Presented
     token: str = field(default="", repr=False)
-    dialled: str = ""
+    dialled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +91,10 @@ def authenticate(
 def _of_key(
     house: House, visitor: Visitor, identity: DeviceIdentity | None, real_now: datetime
 ) -> Iterator[Check]:
-    about = visitor.device_id
     yield _sent_token(visitor)
     yield from _identified(house, visitor, identity)
     assert identity is not None, "asked only after the identity was found"
-    resource = f"{visitor.dialled or house.host_name}/devices/{about}"
-    policy = house.policy
+    resource, policy = _resource(house, visitor), house.policy
     if policy is not None:
         yield sas.check(
             visitor.token, resource, (policy.primary_key, policy.secondary_key), real_now
@@ -105,6 +103,13 @@ def _of_key(
         return
     keys = tuple(key for key in (identity.primary_key, identity.secondary_key) if key)
     yield sas.check(visitor.token, resource, keys, real_now)
+
+
+def _resource(house: House, visitor: Visitor) -> str:
+    """What the token has to be for: the device, by the name of the hub that it was signed for."""
+    names = [f"{name}/devices/{visitor.device_id}" for name in (house.host_name, *visitor.dialled)]
+    said = sas.read(visitor.token)
+    return next((name for name in names if said is not None and said.covers(name)), names[0])
 
 
 def _sent_token(visitor: Visitor) -> Check:

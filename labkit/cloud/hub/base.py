@@ -25,10 +25,9 @@ from labkit.trace import failed
 
 
 class HubBase:
-    """A hub's name, and what it works with. ``dialled`` is what a client calls it, which may be
-    an address; ``connections`` is who is connected now, ``devices``
-    its identity registry, ``certificates`` the CAs that were uploaded to it, ``jobs`` what is done
-    at many devices."""
+    """A hub's name, and what it works with. ``dialled`` is what a client calls it beside that,
+    such as an address; ``connections`` is who is connected now, ``devices`` its identity registry,
+    ``certificates`` the CAs that were uploaded to it, ``jobs`` what is done at many devices."""
 
     def __init__(
         self,
@@ -40,7 +39,7 @@ class HubBase:
         shared: Shared,
     ) -> None:
         self.name, self.host_name = name, f"{name}.{DOMAIN}"
-        self.dialled = self.host_name
+        self.dialled: tuple[str, ...] = ()
         self._database, self._clock = database, clock
         self._events, self._refusals = events, refusals
         self._running, self._shared = shared.running, shared

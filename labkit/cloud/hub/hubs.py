@@ -15,7 +15,7 @@ from labkit.clock import Clock
 from labkit.cloud import codes
 from labkit.cloud.hub import limits
 from labkit.cloud.hub.methods import MethodResult
-from labkit.cloud.hub.names import DOMAIN, hub_label
+from labkit.cloud.hub.names import hub_label, label_of
 from labkit.cloud.hub.service import Hub
 from labkit.cloud.hub.shared import Shared
 from labkit.cloud.hub.tables import DeviceIdentity, HubRow
@@ -34,12 +34,14 @@ _SOURCE = "Azure documentation, IoT: communicate with an IoT hub using MQTT"
 @dataclass(frozen=True, slots=True)
 class HubUser:
     """What an MQTT user name says: ``{hub}/{device}/?api-version=…``, for a module
-    ``{hub}/{device}/{module}/?api-version=…``. The api-version may be left out."""
+    ``{hub}/{device}/{module}/?api-version=…``. The api-version may be left out. ``dialled`` is
+    the hub as it stands there, with the port where the client wrote one."""
 
     hub: str
     device_id: str
     module: str = ""
     api_version: str = ""
+    dialled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class Hubs:
 
     def get(self, name: str) -> Hub:
         """The hub of this name, with or without its domain. Raises NotFound."""
-        label = name.removesuffix(f".{DOMAIN}").lower()
+        label = label_of(name)
         if label not in self._names():
             raise NotFound(f"There is no hub {name!r}", found=f"hubs: {', '.join(self._names())}")
         return self._hub(label)
@@ -108,7 +110,7 @@ class Hubs:
         for check in _of_user(user):
             raise self._refuse(user.device_id, check, presented)
         try:
-            return self._at(user) if _is_address(user.hub) else self.get(user.hub)
+            hub = self._at(user) if _is_address(user.hub) else self.get(user.hub)
         except NotFound as error:
             check = failed(
                 "the hub that the user name names exists",
@@ -117,6 +119,8 @@ class Hubs:
                 "connect to the hub that DPS assigned",
             )
             raise self._refuse(user.device_id, check, presented) from error
+        hub.dialled = user.dialled
+        return hub
 
     def _at(self, user: HubUser) -> Hub:
         """All hubs are at one address: a device that dials it means the one that knows it.
@@ -127,9 +131,7 @@ class Hubs:
         if len(found) != 1:
             those = ", ".join(found) or "none"
             raise NotFound(f"No hub is meant by {user.hub}", found=f"hubs that know it: {those}")
-        hub = self._hub(found[0])
-        hub.dialled = user.hub
-        return hub
+        return self._hub(found[0])
 
     def cut_off(self, hub: str, device_id: str) -> None:
         """Ends the connection of a device whose identity moved to another hub."""

@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from labkit import ids
-from labkit.cloud.hub.names import DOMAIN, hub_label
+from labkit.cloud.hub.names import DOMAIN, hub_label, label_of
 from labkit.cloud.hub.tables import HubRow
 from labkit.cloud.prepared import Prepared
 from labkit.cloud.store import Base
@@ -76,7 +76,7 @@ class LinkedHubs:
 
     def get(self, name: str) -> LinkedHub:
         """By its name with or without the domain. Raises NotFound."""
-        label = name.removesuffix(f".{DOMAIN}").lower()
+        label = label_of(name)
         found = {hub.name: hub for hub in self}
         if label not in found:
             linked = ", ".join(found) or "none"

@@ -12,9 +12,14 @@ RESERVED = frozenset({"dps", "hub", "mqtt", "https", "tls", "registry"})
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{1,48}[A-Za-z0-9])")
 
 
+def label_of(name: str) -> str:
+    """The first label of a hub's name, with or without its domain. Case does not count in it."""
+    return name.lower().removesuffix(f".{DOMAIN}")
+
+
 def hub_label(name: str) -> str:
     """The first label of a hub's name, in lower case. Raises LabError for an impossible name."""
-    label = name.removesuffix(f".{DOMAIN}").lower() if isinstance(name, str) else ""
+    label = label_of(name) if isinstance(name, str) else ""
     if not _NAME.fullmatch(label):
         raise LabError(
             f"{name!r} cannot be the name of a hub",

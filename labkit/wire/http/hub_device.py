@@ -25,6 +25,7 @@ from labkit.cloud.hub import Hub
 from labkit.cloud.hub.authentication import Visitor
 from labkit.cloud.hub.commands import Fetched, Settlement
 from labkit.cloud.hub.telemetry import Telemetry
+from labkit.wire.host_names import as_dialled
 from labkit.wire.http.fields import wrong
 from labkit.wire.http.hub_errors import answering
 from labkit.wire.http.messages import Request, Response, Router
@@ -63,7 +64,8 @@ def add_routes(router: Router, cloud: Cloud, name: str) -> None:
     def admitted(request: Request, device: str) -> Hub:
         hub = cloud.hubs.get(name)
         token = request.headers.get("authorization", "")
-        hub.admission.admit(Visitor(device, None, request.presented, token))
+        dialled = as_dialled(request.host)
+        hub.admission.admit(Visitor(device, None, request.presented, token, dialled))
         return hub
 
     def receive(request: Request, parts: dict[str, str]) -> Response:

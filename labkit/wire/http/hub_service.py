@@ -34,7 +34,15 @@ from labkit.wire.http.messages import Reply, Request, Response, Router, json_res
 MOST_AT_ONCE = 100
 """Devices of one bulk operation."""
 
-_MODES = ("create", "update", "updateIfMatchETag", "delete", "deleteIfMatchETag")
+_MODES = (
+    "create",
+    "update",
+    "updateIfMatchETag",
+    "delete",
+    "deleteIfMatchETag",
+    "updateTwin",
+    "updateTwinIfMatchETag",
+)
 _LOWER_MODES = {mode.lower(): mode for mode in _MODES}
 _ONCE = "a device is named once in a bulk operation"
 
@@ -197,6 +205,10 @@ def _do(call: Call, said: Fields, name: str) -> None:
         raise wrong(said.path("importMode"), "it is none", f"one of: {', '.join(_MODES)}")
     if mode.startswith("delete"):
         call.hub.devices.delete(name, etag=etag if mode == "deleteIfMatchETag" else "*")
+        return
+    if mode.startswith("updateTwin"):
+        twin_etag = said.text("twinETag") if mode == "updateTwinIfMatchETag" else ""
+        call.hub.update_twin(name, **hub_json.twin_patch(said), etag=twin_etag)
         return
     wanted = hub_json.wanted(said, name)
     if mode == "create":

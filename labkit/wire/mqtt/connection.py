@@ -12,7 +12,7 @@ from labkit.cloud.refusals import LONGEST_ID, clipped
 from labkit.errors import ServiceRefusal
 from labkit.events import Events
 from labkit.wire.channel import Channel
-from labkit.wire.host_names import without_port
+from labkit.wire.host_names import as_dialled, without_port
 from labkit.wire.mqtt import topics, words
 from labkit.wire.mqtt.dps import DpsFace
 from labkit.wire.mqtt.hub import HubFace
@@ -133,4 +133,4 @@ def _hub_user(text: str) -> HubUser | None:
         return None
     hub, device_id, *module = parts
     version = topics.properties(question).get("api-version", "")
-    return HubUser(without_port(hub), device_id, "".join(module), version)
+    return HubUser(without_port(hub), device_id, "".join(module), version, as_dialled(hub))
