@@ -21,6 +21,7 @@ from labkit.scenarios import (
     keys,
     manufacturing_line,
     possession,
+    reprovision,
     server_root,
     supply_chain,
     talking_to_the_hub,
@@ -56,6 +57,7 @@ _EXERCISES = {
     "next-root": _Exercise(server_root.STORY, server_root.next_root),
     "without-a-gap": _Exercise(device_roll.STORY, device_roll.without_a_gap),
     "nobody-left-behind": _Exercise(ca_roll.STORY, ca_roll.nobody_left_behind),
+    "moved-fleet": _Exercise(reprovision.STORY, reprovision.moved_fleet),
     "one-stolen": _Exercise(disallow.STORY, disallow.one_stolen),
 }
 
@@ -76,6 +78,7 @@ _STORIES = {
         server_root.STORY,
         device_roll.STORY,
         ca_roll.STORY,
+        reprovision.STORY,
         disallow.STORY,
     )
 }

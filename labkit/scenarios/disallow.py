@@ -168,14 +168,6 @@ def _let_in_with_another_key(lab: Lab, name: str) -> None:
     _try_both(lab, name)
 
 
-def _replace_the_credential(lab: Lab) -> None:
-    _let_in_with_another_key(lab, TO_RENEW)
-
-
-def _allow_the_other(lab: Lab) -> None:
-    _let_in_with_another_key(lab, TO_DELETE)
-
-
 STORY = Scenario(
     name="disallow",
     title="Not this one any more",
@@ -329,12 +321,8 @@ STORY = Scenario(
             f"**{TO_RENEW}** is at hand. It makes a new key, in its token this time. Its entry "
             "names the new certificate **and no other**, and is enabled. It provisions to the same "
             f"hub, and DPS replaces the thumbprint there. The widget is in, and {THIEF} is out.",
-            _replace_the_credential,
-            look_at=(
-                f"attacker {THIEF}",
-                f"identity contoso-hub/{TO_RENEW}",
-                f"enrollment {TO_RENEW}",
-            ),
+            lambda lab: _let_in_with_another_key(lab, TO_RENEW),
+            look_at=(f"attacker {THIEF}", f"enrollment {TO_RENEW}", f"device {TO_RENEW}"),
         ),
         Step(
             "And the other one comes back",
@@ -342,7 +330,7 @@ STORY = Scenario(
             "certificate in it. The hub has no identity of it any more, so DPS makes a **new** "
             f"one. {THIEF} is out everywhere. Do not delete these entries now: the group would "
             f"admit {THIEF} again.",
-            _allow_the_other,
+            lambda lab: _let_in_with_another_key(lab, TO_DELETE),
             predict=Prediction(
                 "The widgets have new keys and are in. Somebody deletes their entries, for the "
                 "group is there. What then?",
@@ -373,7 +361,7 @@ def one_stolen(lab: Lab, answer: Any) -> Iterator[Case]:
     )
     yield Case(
         "the hub has no identity of it that works",
-        lambda: not _is_enabled(lab, TAKEN),
+        lambda: not getattr(lab.hub().devices.find(TAKEN), "enabled", False),
         "DPS and hub are two doors: section 1",
     )
     yield Case(
@@ -397,11 +385,6 @@ def one_stolen(lab: Lab, answer: Any) -> Iterator[Case]:
         "they were refused at least once, and the check remembers: run the lesson's second cell "
         "to begin anew, and leave the group as it is",
     )
-
-
-def _is_enabled(lab: Lab, device: str) -> bool:
-    identity = lab.hub().devices.find(device)
-    return identity is not None and identity.enabled
 
 
 def _was_kept_out(lab: Lab, service: str) -> bool:

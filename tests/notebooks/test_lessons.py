@@ -132,6 +132,16 @@ for device in (first, second):
 trust("workshop-w", workshop_2)
 moved = [first, second]""",
     },
+    "14-reprovision": {
+        "exercise-moved-fleet": """\
+group = groups.get("delivery")
+groups.update(replace(group, iot_hub_host_name=west.host_name, reprovision_policy=MIGRATE))
+east.jobs.invoke_method("STARTSWITH(deviceId, 'smart-x-widget-02')", "reprovision")
+for widget in delivery:
+    widget.disconnect()
+    an_hour_later(widget)
+moved = delivery""",
+    },
     "15-disallow": {
         "exercise-one-stolen": """\
 stopped = delivery[1]

@@ -19,6 +19,7 @@ from labkit.scenarios import (
     keys,
     manufacturing_line,
     possession,
+    reprovision,
     server_root,
     supply_chain,
     talking_to_the_hub,
@@ -49,6 +50,7 @@ REFUSED = {
     "server-root": {7: "did not trust the server", 8: "401"},
     "ca-roll": {**dict.fromkeys((3, 7, 9, 11, 14), "401"), 5: "not authorised"},
     "device-roll": {3: "not authorised", 4: "401", 8: "it is for smart-x-widget-013"},
+    "reprovision": {},
     "disallow": {2: "401", 4: "not authorised", 6: "401", 8: "401", 9: "401"},
 }
 """The steps that fail, and why; every other succeeds."""
@@ -65,6 +67,7 @@ STORIES = [
     server_root.STORY,
     device_roll.STORY,
     ca_roll.STORY,
+    reprovision.STORY,
     disallow.STORY,
 ]
 
