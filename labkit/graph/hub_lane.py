@@ -59,6 +59,7 @@ class _Lane:
         self._hubs = list(lab.cloud.hubs)
         self._linked = {hub.host_name: hub.weight for hub in lab.dps.linked_hubs}
         self._records = {(r.assigned_hub, r.device_id): r for r in lab.dps.registrations}
+        self._hub_of = {ids.key(r.registration_id): r.assigned_hub for r in lab.dps.registrations}
         self._goes_by = {device.name: ids.key(device.registration_id) for device in lab.devices}
         lab.listener.settle()  # who has just left is not connected any more
         self._away = hub_door.turned_away(lab)
@@ -162,9 +163,12 @@ class _Lane:
             add_edge(self._graph, device, known, kind="provisioned", broken=refused)
 
     def _is_left(self, hub: Hub, device_id: str, name: str) -> bool:
-        """Whether the device goes by another registration ID now than this identity's record."""
+        """Whether the device goes by another registration ID now than this identity's record, or
+        DPS has none of this identity, and has assigned the device to another hub."""
         record, now = self._records.get((hub.host_name, device_id)), self._goes_by.get(name)
-        return record is not None and now not in (None, ids.key(record.registration_id))
+        if record is None:
+            return now is not None and self._hub_of.get(now) not in (None, "", hub.host_name)
+        return now not in (None, ids.key(record.registration_id))
 
 
 def _told(identity: DeviceIdentity, messages: int) -> str:
