@@ -137,16 +137,18 @@ class _Lane:
             known, device_id = f"identity {hub.name}/{identity.device_id}", identity.device_id
             name = self._registered.get((hub.host_name, device_id)) or device_id
             left = self._is_left(hub, device_id, name)
+            elsewhere = self._is_elsewhere(hub, device_id, name)
+            said = _told(identity, counts.get(device_id, 0))
             add_node(
                 self._graph,
                 known,
                 kind="identity",
                 label=device_id,
-                detail="left behind" if left else _told(identity, counts.get(device_id, 0)),
+                detail="left behind" if left or elsewhere else said,
                 state=_state(identity, device_id in here),
             )
             add_edge(self._graph, f"hub {hub.name}", known, kind="knows")
-            if f"device {name}" in self._graph:
+            if f"device {name}" in self._graph and not elsewhere:
                 self._arrives(hub, name, known, left)
 
     def _arrives(self, hub: Hub, name: str, known: str, left: bool) -> None:
@@ -163,12 +165,15 @@ class _Lane:
             add_edge(self._graph, device, known, kind="provisioned", broken=refused)
 
     def _is_left(self, hub: Hub, device_id: str, name: str) -> bool:
-        """Whether the device goes by another registration ID now than this identity's record, or
-        DPS has none of this identity, and has assigned the device to another hub."""
+        """Whether the device goes by another registration ID now than this identity's record."""
         record, now = self._records.get((hub.host_name, device_id)), self._goes_by.get(name)
-        if record is None:
-            return now is not None and self._hub_of.get(now) not in (None, "", hub.host_name)
-        return now not in (None, ids.key(record.registration_id))
+        return record is not None and now not in (None, ids.key(record.registration_id))
+
+    def _is_elsewhere(self, hub: Hub, device_id: str, name: str) -> bool:
+        """Whether DPS has no record of this identity, and has sent the device to another hub."""
+        here = (hub.host_name, device_id) in self._records
+        sent_to = self._hub_of.get(self._goes_by.get(name, ""), "")
+        return not here and sent_to not in ("", hub.host_name)
 
 
 def _told(identity: DeviceIdentity, messages: int) -> str:

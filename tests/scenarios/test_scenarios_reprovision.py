@@ -73,7 +73,6 @@ def test_who_is_where(play: Performance, step: int, device: str, hubs: list[str]
 
 
 def test_what_dps_has_forgotten_is_drawn_as_left_behind(play: Performance) -> None:
-    """The device's way leads to the hub that it is in, and is broken to the one that it was in."""
     assert ">left behind<" in play.frames[FORGOTTEN].picture.svg
     assert ">left behind<" not in play.frames[STAYED].picture.svg
 
