@@ -49,8 +49,8 @@ class Explanation:
 
     @property
     def answer(self) -> str:
-        """All that Azure says; of a connection that ended in TLS, who ended it."""
-        if self.in_tls:
+        """All that Azure says; of a connection that ended without a word, how it ended."""
+        if self.in_silence:
             return self.refusal.message
         return f"{self.refusal.status} {self.refusal.code}: {self.refusal.message}"
 
@@ -82,7 +82,7 @@ class Explanation:
         return {"text/plain": str(self), "text/html": self._html()}
 
     def _lines(self) -> Iterator[str]:
-        if self.in_tls:
+        if self.in_silence:
             yield "".join(self._ended())
         else:
             yield f"{self._who()} was refused. Azure says only:"
@@ -100,9 +100,14 @@ class Explanation:
             yield f"See: {self.failure.source}"
 
     @property
+    def in_silence(self) -> bool:
+        """Whether a connection ended, and nothing was answered."""
+        return self.refusal.status == 0
+
+    @property
     def in_tls(self) -> bool:
         """Whether TLS ended before any service was asked."""
-        return self.refusal.status == 0
+        return self.in_silence and self.refusal.service == "tls"
 
     @property
     def _is_proof(self) -> bool:
@@ -113,7 +118,9 @@ class Explanation:
         return self.refusal.code in (STALE_ETAG.code, str(STALE_ENTRY.code))
 
     def _ended(self) -> tuple[str, str]:
-        """What became of a handshake, in a few words and some more."""
+        """What became of a handshake or a connection, in a few words and some more."""
+        if not self.in_tls:
+            return f"{self.about} was cut off", ": the connection ended, and Azure says nothing."
         if self.refusal.device:
             return f"{self.refusal.device} left in TLS", ": no service refused it, or heard of it."
         return f"{self._who()} ended in TLS", ", before any protocol of Azure could answer."
@@ -145,7 +152,7 @@ class Explanation:
 
     def _opening(self) -> str:
         who, answer = html.escape(self._who()), html.escape(self.answer)
-        if self.in_tls:
+        if self.in_silence:
             ended, more = map(html.escape, self._ended())
             return f"<b>{ended}</b>{more}"
         return f"<b>{who} was refused.</b> Azure says only <code>{answer}</code>"

@@ -14,9 +14,10 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from labkit import ids
 from labkit.clock import Clock
 from labkit.cloud import codes
 from labkit.cloud.presented import Presented
@@ -125,7 +126,7 @@ class CaCertificates:
             self._again(name, der, etag)
         if verified:
             self._believe(name, der)
-        return CaCertificate(name, self)
+        return self.get(name)
 
     def _believe(self, name: str, der: bytes) -> None:
         """Verified without proof, unless another has taken its place since."""
@@ -140,7 +141,7 @@ class CaCertificates:
     def _add(self, name: str, der: bytes) -> bool:
         """Whether the name was free, and is taken by this certificate now."""
         with self._database.write() as session:
-            if session.get(CaCertificateRow, (self._service, name)) is not None:
+            if self._named(session, name) is not None:
                 return False
             now = self._clock.now()
             session.add(CaCertificateRow(self._service, name, der, now, now, new_etag()))
@@ -224,11 +225,17 @@ class CaCertificates:
 
     def row(self, name: str) -> CaCertificateRow:
         with self._database.read() as session:
-            row = session.get(CaCertificateRow, (self._service, name))
+            row = self._named(session, name)
         if row is None:
             known = ", ".join(r.name for r in self._rows()) or "none yet"
             raise NotFound(f"There is no CA certificate {name!r}", found=f"uploaded: {known}")
         return row
+
+    def _named(self, session: Session, name: str) -> CaCertificateRow | None:
+        """The row of this name, in whatever spelling: names of resources in Azure differ by more
+        than their case (Azure documentation, Resource Manager: naming rules)."""
+        mine = select(CaCertificateRow).where(CaCertificateRow.service == self._service)
+        return session.scalar(mine.where(func.lower(CaCertificateRow.name) == ids.key(name)))
 
     def _rows(self) -> list[CaCertificateRow]:
         with self._database.read() as session:
@@ -240,7 +247,7 @@ class CaCertificates:
         """The row, to look at and to change in one transaction: nobody comes in between. What
         was changed gets a new ETag. Raises NotFound, ServiceRefusal (IH412001)."""
         with self._database.write() as session:
-            row = session.get(CaCertificateRow, (self._service, name))
+            row = self._named(session, name)
             if row is not None and _matches(etag, row.etag):
                 yield session, row
                 if session.is_modified(row):

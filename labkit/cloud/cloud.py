@@ -21,6 +21,8 @@ from labkit.events import Events
 from labkit.hsm import TokenStore
 from labkit.trace import Check, failed
 
+CUT_OFF = "the connection was closed, and nothing was said"
+
 
 class Cloud:
     """``dps``, ``hubs``, the Device ``registry`` and the book of ``refusals``. ``path`` is the
@@ -52,6 +54,13 @@ class Cloud:
             "for a hub: {hub host name}/{deviceId}/?api-version=2021-04-12",
         )
         return self.refusals.refuse("mqtt", client_id, codes.UNAUTHORIZED, (check,), presented)
+
+    def rule_broken(self, client_id: str, why: str, cure: str) -> None:
+        """Keeps why the connection of a client that had been let in was closed. It is told nothing:
+        MQTT 3.1.1 has no word for it."""
+        source = "Azure documentation, IoT: communicate with an IoT hub using MQTT"
+        check = failed("the client keeps to the rules", client_id, why, cure, source=source)
+        self.refusals.note("mqtt", CUT_OFF, check, Presented(), client_id)
 
     def handshake_failed(self, reason: str, presented: Presented, served: Served) -> None:
         """Keeps a TLS handshake that failed (``reason`` is OpenSSL's) where that can be explained

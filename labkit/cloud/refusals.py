@@ -131,11 +131,13 @@ class Refusals:
             refusal.retry_after = denial.retry_after
         return refusal
 
-    def note(self, service: str, message: str, check: Check, presented: Presented) -> None:
-        """Keeps a failure that no service answered, of a client whose name is not known yet:
-        status 0, and the service's name in capitals for a code."""
+    def note(
+        self, service: str, message: str, check: Check, presented: Presented, device: str = ""
+    ) -> None:
+        """Keeps a failure that no service answered: status 0, and the service's name in capitals
+        for a code. Without ``device`` it is of a client whose name is not known yet."""
         check = _clipped(check)
-        row = self._row(service, "", (0, service.upper()), message)
+        row = self._row(service, device, (0, service.upper()), message)
         self._keep(row, (check,), presented)
         self._record(row, message, row.code, (check,))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from cryptography import x509
 from sqlalchemy import Connection, Table, select
 
+from labkit import ids
 from labkit.cloud.certificates import CaCertificateRow
 from labkit.cloud.prepared import Prepared
 from labkit.database import Database
@@ -17,7 +18,7 @@ from labkit.pki import chain
 @dataclass(frozen=True, slots=True)
 class Uploaded:
     """``verified`` are the CAs that chains may end in; ``thumbprints`` (SHA-256) those of all
-    that were uploaded, by their names."""
+    that were uploaded, by their names in lower case."""
 
     verified: tuple[x509.Certificate, ...] = ()
     thumbprints: Mapping[str, str] = field(default_factory=dict)
@@ -52,7 +53,7 @@ class Trust:
         parsed = [(name, x509.load_der_x509_certificate(der), ok) for name, der, ok in rows]
         found = Uploaded(
             tuple(certificate for _, certificate, is_verified in parsed if is_verified),
-            {name: chain.thumbprint(certificate) for name, certificate, _ in parsed},
+            {ids.key(name): chain.thumbprint(certificate) for name, certificate, _ in parsed},
         )
         self._kept = state, found
         return found

@@ -107,12 +107,12 @@ class Flash:
     def remove_operational(self) -> None:
         self.operational_file.unlink(missing_ok=True)
 
-    # ---- whom it trusts
-
     @property
     def holds_a_key(self) -> bool:
         """Whether a private key lies in it, where it does not belong."""
         return any(self._directory.glob(f"*{SUFFIX}"))
+
+    # ---- whom it trusts
 
     @property
     def roots(self) -> str:

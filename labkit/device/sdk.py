@@ -208,10 +208,13 @@ def connect(
         server_verification_cert=network.server_roots,
         connection_retry=reconnects,
     )
+    # What waits for the device comes with the CONNACK, before there is a handler. The SDK keeps it
+    # for one only where it knows by then that handlers are to be used; else nobody ever sees it.
+    client.on_message_received = None  # type: ignore[assignment]
     try:
         client.connect()
     except _FAILURES as error:
-        client.shutdown()
+        leave(client)
         raise _told(ConnectionFailed, f"{hub} did not take {device_id}", error) from error
     return client
 

@@ -14,7 +14,7 @@ from labkit.graph import intruder
 from labkit.graph import servers as server_side
 from labkit.graph.hub_lane import draw_hubs
 from labkit.graph.kinds import add_edge, add_node, new_graph
-from labkit.graph.reissued import ca_node, mark_mismatch, reissued, said_of
+from labkit.graph.reissued import ca_node, mark_mismatch, reissued, said_of, vouching, ways_up
 from labkit.graph.removed import removed
 from labkit.graph.states import StateKey
 from labkit.graph.visits import Visits
@@ -70,6 +70,9 @@ class _Board:
             self._by_name.setdefault(certificate.subject, []).append(certificate)
         self._ids = {chain.thumbprint(ca.certificate): ca_node(ca) for ca in self._authorities}
         self._ids |= {chain.thumbprint(again.certificate): again.node for again in self._again}
+        recorded = {ca.certificate: ca.issuer_certificate for ca in self._authorities}
+        recorded |= {again.certificate: self._issuer(again.certificate) for again in self._again}
+        self._above = vouching(recorded, self._chains_sent())
         self._faults = dict(self._faulty())
         connection = f"device {came.visitor(self._last)}" if self._last else ""
         self.graph = new_graph(*self._headline(), connection=connection)
@@ -151,12 +154,8 @@ class _Board:
                 state=self._ca_state(again.certificate),
                 presented=self._sent(again.certificate),
             )
-        for ca in self._authorities:
-            if not chain.is_self_signed(ca.certificate):
-                self._link(ca.chain[1], self._id(ca.certificate), ca.certificate)
-        for again in self._again:
-            if (issuer := self._issuer(again.certificate)) is not None:
-                self._link(issuer, again.node, again.certificate)
+        for below, issuer in self._above.items():
+            self._link(issuer, self._id(below), below)
 
     def _draw_devices(self) -> None:
         for device in self._lab.devices:
@@ -280,6 +279,15 @@ class _Board:
         named = sorted(self._by_name.get(certificate.issuer, []), key=lambda ca: ca not in held)
         return next((ca for ca in named if chain.signed_by(certificate, ca)), None)
 
+    def _chains_sent(self) -> Iterator[Sequence[x509.Certificate]]:
+        """What the devices send, and at last what the last visitor sent. Where no name has two
+        certificates, nobody could send another one, and nobody is asked."""
+        if all(len(same) == 1 for same in self._by_name.values()):
+            return
+        yield from (device.chain for device in self._lab.devices)
+        if self._last is not None:
+            yield self._last.chain
+
     def _last_was_accepted(self) -> bool:
         return self._last is not None and self._last.accepted
 
@@ -300,7 +308,7 @@ class _Board:
         left_out = self._sent(certificate) is False and not self._last_was_accepted()
         if left_out and certificate not in self._verified and not chain.is_self_signed(certificate):
             return "not sent"
-        way_up = chain.climb(certificate, self._certificates)
+        way_up = (certificate, *ways_up(certificate, self._above))
         return "trusted" if any(ca in self._verified for ca in way_up) else "unknown"
 
     def _device_state(self, name: str, certificate: x509.Certificate) -> StateKey:
@@ -333,8 +341,10 @@ class _Board:
         """The CAs that an entry names, as DPS has them, else as the supply chain has them."""
         if not isinstance(attestation, X509Attestation):
             return
-        for reference in attestation.references:
-            yield f"entry {reference}"
+        wanted = {ids.key(reference) for reference in attestation.references}
+        for uploaded in self._lab.dps.certificates:  # one that was deleted is in no picture
+            if ids.key(uploaded.name) in wanted:
+                yield f"entry {uploaded.name}"
         for signing in attestation.certificates:
             entries = (e for e in self._lab.dps.certificates if e.certificate == signing)
             entry = next(entries, None)

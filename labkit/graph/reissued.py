@@ -4,8 +4,9 @@ show the difference, so the picture shows each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -61,6 +62,31 @@ def reissued(lab: Lab) -> list[Reissued]:
         name = f"ca again {same + 1}/{chain.common_name(certificate)}"
         found.append(Reissued(name, certificate))
     return found
+
+
+def vouching(
+    recorded: Mapping[x509.Certificate, x509.Certificate | None],
+    sent: Iterable[Sequence[x509.Certificate]],
+) -> dict[x509.Certificate, x509.Certificate]:
+    """What each CA's certificate hangs below: its issuer on record, or another certificate of the
+    issuer's name and key where that was ``sent`` behind it. What was sent last decides. Roots hang
+    below nothing."""
+    found = {below: above for below, above in recorded.items() if above is not None}
+    for path in sent:
+        for below, above in pairwise(path):
+            if below in found and above in recorded and chain.signed_by(below, above):
+                found[below] = above
+    return found
+
+
+def ways_up(
+    certificate: x509.Certificate, above: Mapping[x509.Certificate, x509.Certificate]
+) -> Iterator[x509.Certificate]:
+    """The certificates that it hangs below, in order. Two that vouch for one another end it."""
+    seen = {certificate}
+    while (certificate := above.get(certificate, certificate)) not in seen:
+        seen.add(certificate)
+        yield certificate
 
 
 def mark_mismatch(

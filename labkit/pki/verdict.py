@@ -106,10 +106,15 @@ class Verdict:
         return self._explained[1]
 
     @property
-    def alone(self) -> bool:
-        """Whether the leaf signed itself: no CA has a part in it."""
+    def signed_itself(self) -> bool:
+        """Whether the leaf did, as a root does."""
         leaf = self._presented[0]
-        return _has_names(leaf) and chain.is_self_signed(leaf) and not chain.is_ca(leaf)
+        return _has_names(leaf) and chain.is_self_signed(leaf)
+
+    @property
+    def alone(self) -> bool:
+        """Whether the leaf signed itself and is no CA: no CA has a part in it."""
+        return self.signed_itself and not chain.is_ca(self._presented[0])
 
     @cached_property
     def _explained(self) -> tuple[tuple[Check, ...], x509.Name | None]:

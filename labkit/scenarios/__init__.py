@@ -11,6 +11,8 @@ from labkit.lab import Lab
 from labkit.progress import note
 from labkit.scenarios import (
     acquire,
+    ca_roll,
+    device_roll,
     disallow,
     enrollment_groups,
     first_connection,
@@ -53,6 +55,8 @@ _EXERCISES = {
     "workshop": _Exercise(enrollment_groups.STORY, enrollment_groups.workshop),
     "by-its-ca": _Exercise(talking_to_the_hub.STORY, talking_to_the_hub.by_its_ca),
     "next-root": _Exercise(server_root.STORY, server_root.next_root),
+    "without-a-gap": _Exercise(device_roll.STORY, device_roll.without_a_gap),
+    "nobody-left-behind": _Exercise(ca_roll.STORY, ca_roll.nobody_left_behind),
     "moved-fleet": _Exercise(reprovision.STORY, reprovision.moved_fleet),
     "one-stolen": _Exercise(disallow.STORY, disallow.one_stolen),
 }
@@ -72,6 +76,8 @@ _STORIES = {
         enrollment_groups.STORY,
         talking_to_the_hub.STORY,
         server_root.STORY,
+        device_roll.STORY,
+        ca_roll.STORY,
         reprovision.STORY,
         disallow.STORY,
     )

@@ -10,22 +10,16 @@ from cryptography import x509
 
 from labkit import ids
 from labkit.cloud.dps.entries import CLIENT, InitialTwin, X509Attestation
-from labkit.cloud.presentations import Presentation
 from labkit.device import Device
 from labkit.lab import Lab
 from labkit.pki import chain
-from labkit.supplychain import CertificateAuthority
+from labkit.scenarios.parts import came_with, only_ca, verify
 from labkit.ui.check import Case
 from labkit.ui.scenario import Prediction, Scenario, Step
 
 PROTOTYPE, WIDGET, SECOND = "smart-x-prototype-001", "smart-x-widget-001", "smart-x-widget-002"
 DESK, NINTH = "desk-3", "smart-x-prototype-009"
 GROUP = "smart-x-widgets"
-
-
-def _ca(lab: Lab, custodian: str) -> CertificateAuthority[Device]:
-    (found,) = lab.custodian(custodian).authorities()
-    return found
 
 
 def _by(*certificates: x509.Certificate) -> X509Attestation:
@@ -73,14 +67,12 @@ def _enroll_a_widget_of_the_line(lab: Lab) -> None:
 
 
 def _verify_the_company(lab: Lab) -> None:
-    company = _ca(lab, "Company-X")
-    entry = lab.dps.certificates.upload("company-x", company.certificate)
-    lab.dps.certificates.verify(entry, company.prove_possession(entry.verification_code))
+    verify(lab, "company-x", only_ca(lab, "Company-X"))
     lab.device(WIDGET).provision()
 
 
 def _disable_beside_a_group(lab: Lab) -> None:
-    lab.dps.enrollment_groups.create(GROUP, signing=_ca(lab, "Factory-Y").certificate)
+    lab.dps.enrollment_groups.create(GROUP, signing=only_ca(lab, "Factory-Y").certificate)
     lab.dps.enrollments.disable(WIDGET)
     lab.device(WIDGET).provision()
 
@@ -91,8 +83,8 @@ def _delete_the_entry(lab: Lab) -> None:
 
 
 def _put_the_root_in(lab: Lab) -> None:
-    second = _ca(lab, "Factory-Y").make_device(SECOND)
-    lab.dps.enrollments.create(SECOND, certificate=_ca(lab, "Company-X").certificate)
+    second = only_ca(lab, "Factory-Y").make_device(SECOND)
+    lab.dps.enrollments.create(SECOND, certificate=only_ca(lab, "Company-X").certificate)
     second.provision()
 
 
@@ -293,15 +285,6 @@ def _names_both(lab: Lab, device: Device) -> bool:
     )
 
 
-def _last_visit(lab: Lab, service: str, device: str) -> Presentation:
-    return next(visit for visit in lab.cloud.visits(service) if visit.device == device)
-
-
-def _came_with(lab: Lab, service: str, device: str, certificate: object) -> bool:
-    visit = _last_visit(lab, service, device)
-    return visit.accepted and visit.chain[0] == certificate
-
-
 def two_certificates(lab: Lab, answer: Any) -> Iterator[Case]:
     """A device that changes from its primary certificate to its secondary one, in operation."""
     yield Case(
@@ -336,13 +319,13 @@ def two_certificates(lab: Lab, answer: Any) -> Iterator[Case]:
     )
     yield Case(
         "DPS has seen its primary certificate",
-        lambda: _came_with(lab, "dps", NINTH, _named(lab)[0]),
+        lambda: came_with(lab, "dps", NINTH, _named(lab)[0]),
         "it asks DPS before it changes, and need not ask again afterwards",
     )
     yield Case(
         "the hub has seen its secondary one, and has a message from it",
         lambda: (
-            _came_with(lab, lab.hub().name, "desk-9", _named(lab)[1])
+            came_with(lab, lab.hub().name, "desk-9", _named(lab)[1])
             and lab.hub().messages("desk-9")
         ),
         "install the spare, as section 4 did, then connect anew and send something",

@@ -18,7 +18,7 @@ from labkit.ui.performance import Feedback, Frame, Performance
 
 Json = dict[str, Any]
 
-_SERVICES = {"dps": "DPS", "hub": "IoT Hub"}
+_SERVICES = {"dps": "DPS", "hub": "IoT Hub", "mqtt": "the service"}
 
 
 def scene_of(play: Performance, run: int) -> Json:

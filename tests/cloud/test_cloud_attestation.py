@@ -47,8 +47,12 @@ def test_openssls_own_self_signed_certificate_is_taken(service: Emulated, tmp_pa
         "req", "-x509", *arguments, "-subj", f"/CN={NAME}", "-keyout", "/dev/null", "-out", made
     )
     service.clock.reset()
-    service.dps.enrollments.create(NAME, certificate=made)
     certificate = x509.load_pem_x509_certificate(made.read_bytes())
+    assert service.refusal(NAME, certificate)[1] == verdict.LEAF
+    last = service.cloud.refusals.last(NAME)
+    assert last is not None
+    assert "individual enrollment with this very certificate" in str(last.checks)
+    service.dps.enrollments.create(NAME, certificate=made)
     assert service.register(NAME, certificate).status == "assigned"
 
 
@@ -215,6 +219,16 @@ def test_a_group_by_reference_admits_what_is_below_the_uploaded_ca(service: Emul
         assert service.register(name, forge.device(name, ca)).group_id == "all"
 
 
+def test_a_reference_is_a_name_whose_case_does_not_count(service: Emulated) -> None:
+    """And a name that differs by its case alone is taken: names of resources are one then."""
+    root = forge.ca("company-x")
+    service.trust(root)
+    service.dps.enrollment_groups.create("all", ca="Company-X")
+    assert service.register(NAME, forge.device(NAME, root)).group_id == "all"
+    with refused(Conflict, "belongs to an entry already"):
+        service.dps.enrollment_groups.create("again", ca="COMPANY-x")
+
+
 def test_a_reference_to_an_unverified_ca_admits_nobody(service: Emulated) -> None:
     root = forge.ca("company-x")
     service.trust(root, prove=False)
@@ -308,3 +322,20 @@ def test_the_wrong_scope_is_explained(service: Emulated) -> None:
     _, device = grouped(service)
     caller = replace(service.caller(NAME, device), id_scope="0ne00000000")
     assert "ID scope" in service.refused(caller)[1]
+
+
+def test_a_ca_that_one_group_names_by_its_upload_is_no_other_groups_certificate(
+    service: Emulated,
+) -> None:
+    """Otherwise a disabled group would keep nobody out: the same CA would decide elsewhere."""
+    root = forge.ca("R")
+    service.trust(root)
+    (uploaded,) = service.dps.certificates
+    groups = service.dps.enrollment_groups
+    groups.create("by-name", ca=uploaded.name.upper())
+    with refused(Conflict, "CN=R belongs to an entry already", "'by-name'"):
+        groups.create("by-certificate", signing=root.certificate)
+    groups.delete("by-name")
+    groups.create("by-certificate", signing=root.certificate)
+    with refused(Conflict, "belongs to an entry already", "'by-certificate'"):
+        groups.create("by-name", ca=uploaded.name)

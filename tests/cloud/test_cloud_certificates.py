@@ -126,6 +126,18 @@ def test_the_same_upload_again_changes_nothing(lab: Lab) -> None:
     assert stored(lab) == ["company-x"]
 
 
+def test_a_name_in_another_case_is_the_same_name(lab: Lab) -> None:
+    """As names of resources are in Azure; the first spelling stays."""
+    certificates = lab.dps.certificates
+    first = certificates.upload("company-x", PEM)
+    assert certificates.upload("Company-X", PEM).name == "company-x"
+    assert certificates.get("COMPANY-X").etag == first.etag
+    with refused(Conflict, "exists already"):
+        certificates.upload("COMPANY-X", forge.ca("Company-X Root CA").certificate)
+    certificates.delete("Company-x")
+    assert stored(lab) == []
+
+
 def test_another_certificate_under_a_taken_name_is_a_conflict(lab: Lab) -> None:
     lab.dps.certificates.upload("company-x", PEM)
     with refused(Conflict, "'company-x' exists already", chain.thumbprint_sha1(FORGED.certificate)):

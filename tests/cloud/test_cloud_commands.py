@@ -153,6 +153,8 @@ def test_a_message_that_ten_connections_did_not_complete_is_given_up(
         (NAME, "x", {"expires_in": 0}, "400004"),
         (NAME, "x", {"expires_in": 2 * 24 * 3600 + 1}, "400004"),
         (NAME, "x", {"count": 7}, "400004"),
+        (NAME, "x", {"half": "\ud800"}, "400004"),
+        (NAME, "x", {"long": "ü" * (commands.LARGEST_BAG // 6)}, "400004"),
     ],
 )
 def test_what_no_hub_takes_is_refused_and_not_kept(
@@ -169,6 +171,30 @@ def test_only_its_own_messages_can_be_completed(world: World, emulator: Emulated
     world.hub.complete("another", sent.number)
     emulator.cloud.hubs.get("beta-hub").complete(NAME, sent.number)
     assert waiting(world) == ["x"]
+
+
+def test_a_late_word_on_a_message_that_is_gone_is_none_on_the_next(world: World) -> None:
+    """SQLite would give the next message the number of the last one, once that is gone."""
+    line = world.connect(Subject.MESSAGES)
+    older = world.hub.send(NAME, "older")
+    world.hub.purge(NAME)
+    world.hub.send(NAME, "newer")
+    world.hub.complete(NAME, older.number)
+    assert waiting(world) == ["newer"]
+    assert texts(line) == ["older", "newer"]
+
+
+def test_a_device_made_anew_can_fetch_what_has_the_number_of_a_lost_lock(
+    world: World, emulator: Emulated
+) -> None:
+    world.hub.send(NAME, "for the old one")
+    assert world.hub.fetch(NAME) is not None
+    world.hub.devices.delete(NAME)
+    again = World(emulator)
+    again.hub.send(NAME, "for the new one")
+    found = again.hub.fetch(NAME)
+    assert found is not None
+    assert found.message.text == "for the new one"
 
 
 def test_a_queue_and_what_was_listened_to_go_with_the_identity(

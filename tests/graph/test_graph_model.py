@@ -199,3 +199,17 @@ def test_a_group_may_name_a_ca_by_its_name_in_dps(lab: Lab) -> None:
     lab.dps.enrollment_groups.delete("widgets")
     lab.dps.enrollment_groups.create("by-name", ca="company-x")
     assert edges(lab, "names") == [("group by-name", "entry company-x", False)]
+
+
+@pytest.mark.parametrize("name", ["Company-X", "never-uploaded"])
+def test_a_group_may_name_what_dps_does_not_have(lab: Lab, name: str) -> None:
+    """Whoever deletes a CA certificate, or mistypes its name, still gets a picture. Case does not
+    count."""
+    trust(lab)
+    lab.dps.enrollment_groups.delete("widgets")
+    lab.dps.enrollment_groups.create("by-name", ca=name)
+    named = [("group by-name", "entry company-x", False)] if name == "Company-X" else []
+    assert edges(lab, "names") == named
+    lab.dps.certificates.delete("company-x")
+    assert edges(lab, "names") == []
+    assert states(lab)["group by-name"] == "enabled"

@@ -4,7 +4,7 @@ that can be seen."""
 from __future__ import annotations
 
 import pytest
-from stories import Story, supply_chain
+from stories import Story, enroll, supply_chain
 
 from labkit import Lab
 from labkit.errors import ProvisioningFailed
@@ -99,3 +99,23 @@ def test_another_name_leaves_the_first_identity_behind(story: Story) -> None:
     (new,) = edges(found, kind="provisioned", target="identity contoso-hub/smart-x-widget-1")
     assert (old.broken, old.label, new.broken) == (True, "left behind", False)
     assert old.source == new.source == f"device {NAME}"
+
+
+def test_a_ca_hangs_below_the_certificate_that_was_sent_behind_it(story: Story) -> None:
+    """Its issuer's key has a certificate of a second root. DPS does not know that one, and the
+    device sends the other: the way up that is drawn is the one that it shows."""
+    root = story.company.custodian.create_root_ca("Company-X Root CA 2")
+    other = story.factory.renew(root)
+    below = "ca Technician-Z/Technician-Z CA"
+    (recorded,) = edges(board(story.lab), target=below, kind="signed")
+    assert recorded.source == "ca Factory-Y/Factory-Y CA"
+    story.widget.install_chain([*story.widget.chain[:2], other.certificate])
+    with pytest.raises(ProvisioningFailed):
+        story.widget.provision()
+    found = board(story.lab)
+    (sent,) = edges(found, target=below, kind="signed")
+    assert sent.source == "ca Factory-Y/Factory-Y CA · renewal 1"
+    assert found.nodes[below].state == "unknown"
+    enroll(story.lab, root, "company-x-2", "by-the-second-root")
+    story.widget.provision()
+    assert board(story.lab).nodes[below].state == "trusted"

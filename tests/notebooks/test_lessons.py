@@ -112,6 +112,26 @@ lab.server.switch_root(third)
 prepared.provision()
 survivor = prepared""",
     },
+    "12-roll-a-device-certificate": {
+        "exercise-without-a-gap": """\
+made = factory.issue(newcomer.request_certificate())
+name_in_entry(newcomer, primary=newcomer.certificate, secondary=made[0])
+newcomer.accept_certificate(made)
+newcomer.provision()
+newcomer.disconnect()
+newcomer.connect().send({"temperature": 20.0})
+rolled = newcomer""",
+    },
+    "13-roll-a-ca": {
+        "exercise-nobody-left-behind": """\
+workshop_2 = factory_3.sign_intermediate(lab.custodian("Workshop-W"), "Workshop-W CA 2")
+trust("workshop-w", workshop, workshop_2)
+for device in (first, second):
+    device.renew(workshop_2)
+    start(device)
+trust("workshop-w", workshop_2)
+moved = [first, second]""",
+    },
     "14-reprovision": {
         "exercise-moved-fleet": """\
 group = groups.get("delivery")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -53,7 +53,7 @@ NEXT = Certificate("next CA", NEXT_ROOT, -900, 900)
 CAS = (ROOT, NEXT_ROOT, EARLY, LATER, NEXT)
 
 NAMES = ("w-0", "w-1", "w-2", "w-3")
-LIFETIMES = {EARLY: (-1, 90), LATER: (30, 300), NEXT: (-1, 500), None: (-1, 365)}
+LIFETIMES = {EARLY: (-1, 200), LATER: (30, 300), NEXT: (-1, 500), None: (-1, 365)}
 DEVICES = tuple(Certificate(name, ca, *days) for name in NAMES for ca, days in LIFETIMES.items())
 """Each device's certificates, one after the other: below three CAs, and one that it signed."""
 
@@ -188,16 +188,17 @@ class Story(RuleBasedStateMachine):
 
     open: ClassVar[Callable[[], Services]]
 
-    @initialize(own=slots, ca=cas)
+    @initialize(own=slots, ca=st.sampled_from((EARLY, LATER)))
     def begin(self, own: list[Certificate | None], ca: Certificate) -> None:
-        """Two of the CAs are verified, one entry of each kind is there, and some devices are at
-        work: or nearly all would be strangers."""
+        """Two of the CAs are verified, entries of each kind are there, a group within another one
+        among them, and some devices are at work: or nearly all would be strangers."""
         self.services, self.model = type(self).open(), WhoMay()
         self.time_passes(0)
         for root in (ROOT, NEXT_ROOT):
             self.verify(root)
         self.roll("w-0", own)
         self.roll_group("fleet", [ca])
+        self.roll_group("old-fleet", [ROOT])
         for choice in range(0, 100, 30):
             self.somebody_comes_to_work(choice)
 
@@ -236,18 +237,21 @@ class Story(RuleBasedStateMachine):
     def _keep(self, book: EntryBook, entry: Enrollment | EnrollmentGroup) -> None:  # type: ignore[type-arg]
         book.put(entry, "*" if book.find(entry.id) else "")
 
-    @rule(name=individuals, on=st.booleans())
-    def switch(self, name: str, on: bool) -> None:
-        self._switch(self.services.dps.enrollments, self.model.individuals, name, on)
-
-    @rule(group=groups, on=st.booleans())
-    def switch_group(self, group: str, on: bool) -> None:
-        self._switch(self.services.dps.enrollment_groups, self.model.groups, group, on)
-
-    def _switch(self, book: EntryBook, known: dict[str, Entry], name: str, on: bool) -> None:  # type: ignore[type-arg]
-        if name in known:
+    @rule(name=individuals, on=st.booleans(), choice=choices)
+    def switch(self, name: str, on: bool, choice: int) -> None:
+        if entry := self.model.individuals.get(name):
+            book = self.services.dps.enrollments
             (book.enable if on else book.disable)(name)
-            known[name].enabled = on
+            entry.enabled = on
+            self._somebody_comes_below(entry.certificates, choice)
+
+    @rule(group=groups, on=st.booleans(), choice=choices)
+    def switch_group(self, group: str, on: bool, choice: int) -> None:
+        if entry := self.model.groups.get(group):
+            book = self.services.dps.enrollment_groups
+            (book.enable if on else book.disable)(group)
+            entry.enabled = on
+            self._somebody_comes_below(entry.certificates, choice)
 
     @rule(name=individuals)
     def delete(self, name: str) -> None:
@@ -267,11 +271,12 @@ class Story(RuleBasedStateMachine):
         assert uploaded.is_verified
         self.model.verified.add(ca)
 
-    @rule(ca=cas)
-    def remove(self, ca: Certificate) -> None:
+    @rule(ca=cas, choice=choices)
+    def remove(self, ca: Certificate, choice: int) -> None:
         if ca in self.model.verified:
             self.services.dps.certificates.delete(_label(ca))
             self.model.verified.remove(ca)
+            self._somebody_comes_below([ca], choice)
 
     @rule(name=names)
     def forget(self, name: str) -> None:
@@ -301,7 +306,11 @@ class Story(RuleBasedStateMachine):
 
     # ---- time, devices and thieves
 
-    @rule(day=days)
+    @rule(day=days, choice=choices)
+    def a_day_comes(self, day: int, choice: int) -> None:
+        self.time_passes(day)
+        self.somebody_named_comes(choice)
+
     def time_passes(self, day: int) -> None:
         """Noon of that day: nothing begins or ends then."""
         self.services.clock.set(forge.NOW + timedelta(days=day, hours=12))
@@ -320,6 +329,20 @@ class Story(RuleBasedStateMachine):
         if fitting := [c for c in DEVICES if self.model.may_provision(c)]:
             self.provision(fitting[choice % len(fitting)])
             self.connect(fitting[choice % len(fitting)])
+
+    @rule(choice=choices)
+    def somebody_named_comes(self, choice: int) -> None:
+        """Somebody whom an entry names, enabled or not."""
+        entries = (*self.model.individuals.values(), *self.model.groups.values())
+        named = [certificate for entry in entries for certificate in entry.certificates]
+        self._somebody_comes_below(named, choice)
+
+    def _somebody_comes_below(self, named: Iterable[Certificate], choice: int) -> None:
+        """One of these, or a device below one, with a certificate that is valid."""
+        wanted, day = set(named), self.model.day
+        fitting = [c for c in DEVICES if wanted & {c, *c.issuers} and c.is_valid(day)]
+        if fitting:
+            self.provision(fitting[choice % len(fitting)])
 
     @rule(certificate=certificates)
     def connect(self, certificate: Certificate) -> None:

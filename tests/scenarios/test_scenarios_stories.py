@@ -10,6 +10,8 @@ import pytest
 
 from labkit.scenarios import (
     acquire,
+    ca_roll,
+    device_roll,
     disallow,
     enrollment_groups,
     first_connection,
@@ -46,6 +48,8 @@ REFUSED = {
     "enrollment-groups": {9: "401", 11: "401"},
     "talking-to-the-hub": {4: "404103", 8: "not authorised", 12: "not authorised"},
     "server-root": {7: "did not trust the server", 8: "401"},
+    "ca-roll": {**dict.fromkeys((3, 7, 9, 11, 14), "401"), 5: "not authorised"},
+    "device-roll": {3: "not authorised", 4: "401", 8: "it is for smart-x-widget-013"},
     "reprovision": {},
     "disallow": {2: "401", 4: "not authorised", 6: "401", 8: "401", 9: "401"},
 }
@@ -61,6 +65,8 @@ STORIES = [
     enrollment_groups.STORY,
     talking_to_the_hub.STORY,
     server_root.STORY,
+    device_roll.STORY,
+    ca_roll.STORY,
     reprovision.STORY,
     disallow.STORY,
 ]

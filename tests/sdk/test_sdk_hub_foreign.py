@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -20,6 +21,7 @@ from stories import PATIENCE, PemDevice, Story, eventually, failed_check
 from wire_clients import MqttClient, connect, hub_user, publish, subscribe, tls, unsubscribe
 
 from labkit.cloud.hub.authentication import ENABLED
+from labkit.cloud.hub.commands import LARGEST_BAG
 
 _numbers = itertools.count()
 
@@ -173,6 +175,16 @@ def test_qos_2_ends_the_connection(shared: Story, device: PemDevice) -> None:
         client.send(publish(f"devices/{device.name}/messages/events/", b"x", qos=2))
         assert client.is_cut_off()
     assert shared.lab.hub().messages(device.name) == []
+    eventually(lambda: "publish with QoS 0 or 1" in str(shared.lab.explain(device.name)))
+
+
+def test_properties_as_long_as_they_may_be_are_brought(shared: Story, device: PemDevice) -> None:
+    """An MQTT topic has 65,535 bytes; what is longer than that is refused to who sends it."""
+    hub, largest = shared.lab.hub(), "ü" * (LARGEST_BAG // 6 - 20)
+    hub.send(device.name, "x", note=largest)
+    with at_hub(shared, device) as client:
+        client.ask(subscribe(f"devices/{device.name}/messages/devicebound/#"))
+        assert quote(largest) in client.receive().topic
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,17 @@ def test_a_bulk_operation_that_cannot_be(back_end: Client, body: Any) -> None:
     assert "isSuccessful" in answer.json or "ErrorCode:ArgumentInvalid" in answer.json["Message"]
 
 
+@pytest.mark.parametrize("twin", [{"tags": {"a.b": 1}}, {"properties": {"desired": {"$x": 1}}}])
+def test_a_new_device_whose_twin_cannot_be_is_not_made(
+    back_end: Client, name: str, twin: dict[str, Any]
+) -> None:
+    answer = back_end.ask("POST", f"/devices?{API}", [{"id": name, "importMode": "create", **twin}])
+    assert answer.status == 400
+    (error,) = answer.json["errors"]
+    assert (error["deviceId"], error["errorCode"]) == (name, "ArgumentInvalid")
+    assert_refused(back_end.ask("GET", f"/devices/{name}?{API}"), 404, "DeviceNotFound")
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -41,7 +41,13 @@ from linter import beside, by_itself
 from stories import PATIENCE, PemDevice, Story, failed_check, pem_device, write_device
 from wire_clients import ANSWERS, SUBACK, MqttClient, hub_user, register, subscribe, tls
 
-from labkit.cloud.dps.entries import InitialTwin, SymmetricKeyAttestation
+from labkit.cloud.dps.allocation import WebhookAnswer
+from labkit.cloud.dps.entries import (
+    CUSTOM,
+    CustomAllocation,
+    InitialTwin,
+    SymmetricKeyAttestation,
+)
 from labkit.cloud.hub.credentials import AUTHORITY
 from labkit.pki.authority import Authority
 
@@ -277,6 +283,26 @@ def test_an_assignment_that_takes_its_time_brings_the_chain_at_its_end(
         assert issued(https.ask("GET", f"/{story.lab.dps.id_scope}{operation}"))
 
 
+def test_a_webhook_that_is_busy_does_not_make_dps_forget_the_request(
+    story_managed: Story, device: PemDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device sent it once; what polls bring in the end is the certificate for it."""
+    story, key = story_managed, new_key()
+    chosen = WebhookAnswer(200, b'{"iotHubHostName": "contoso-hub.azure-devices.net"}')
+    answers = iter([WebhookAnswer(429), chosen])
+    monkeypatch.setattr(story.lab.dps, "webhook", lambda *_: next(answers))
+    hook = CustomAllocation("http://localhost:1/choose", "2019-03-31")
+    groups = story.lab.dps.enrollment_groups
+    groups.update(replace(groups.get(GROUP), allocation_policy=CUSTOM, custom_allocation=hook))
+    first = by_https(story, device, {"csr": csr(device.name, key)})
+    assert first.status == 202
+    story.lab.clock.advance(seconds=5)
+    operation = f"/registrations/{device.name}/operations/{first.json['operationId']}?{API}"
+    with client(story.lab, chain_file=device.chain_file, key_file=device.key_file) as https:
+        chain = issued(https.ask("GET", f"/{story.lab.dps.id_scope}{operation}"))
+    assert chain[0].public_key() == key.public_key()
+
+
 def test_without_a_request_nothing_is_issued(story_managed: Story, device: PemDevice) -> None:
     """A policy alone asks nobody for anything: the device goes to its hub as it is."""
     story = story_managed
@@ -294,6 +320,9 @@ def test_who_has_a_certificate_keeps_it_when_it_registers_without_a_request(
     chain = issued(by_mqtt(story, device, {"csr": csr(device.name, key)}))
     by_mqtt(story, device, {})
     assert enters_hub(story, tmp_path / "kept", key, chain)
+    story.lab.registry.namespaces.get("contoso").policies.delete(POLICY)
+    by_mqtt(story, device, {})
+    assert enters_hub(story, tmp_path / "policy gone", key, chain)
     story.lab.clock.advance(days=DAYS + 1)
     by_mqtt(story, device, {})
     assert story.lab.hub().devices.get(device.name).authentication == "selfSigned"

@@ -360,6 +360,8 @@ def test_subscribing_is_for_ones_own_answers_only(
     assert client.enter(device.name, dps_user(shared.lab, device.name)) == 0
     answer = client.ask(subscribe(wire.ANSWERS, "#", "$dps/registrations/res/200/#"))
     assert answer.body == b"\0\2\1\x80\x80"
+    (told,) = shared.lab.events.about(kind="refused filter")
+    assert told.text == f"SUBACK 0x80: subscriber may not listen to #, {wire.ANSWERS[:-2]}/200/#"
 
 
 # ---- the hub
@@ -440,6 +442,10 @@ def test_a_hub_topic_that_is_not_the_devices_own_ends_the_connection(
     client.send(publish(topic, b"{}"))
     assert client.is_cut_off()
     assert shared.lab.hub().messages("another") == []
+    eventually(lambda: repr(topic) in str(shared.lab.explain("trespasser")))
+    told = str(shared.lab.explain())
+    assert told.startswith("trespasser was cut off: the connection ended, and Azure says nothing.")
+    assert "publish to devices/trespasser/messages/events/" in told
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,21 @@ def test_a_window_is_under_way_and_each_puback_lets_the_next_go() -> None:
     assert client.arrived == ["news/3"]
 
 
+def test_what_needs_no_puback_does_not_wait_for_the_window() -> None:
+    """A device that takes its time over cloud-to-device messages can be called all the same."""
+    client = Client()
+    client.receive(HELLO, subscribe("news/#"), subscribe("calls/#", qos=0))
+    for n in range(WINDOW + 1):
+        client.push(f"news/{n}")
+    assert len(client.sent()) == WINDOW
+    client.push("calls/1")
+    client.push("elsewhere")
+    client.push("calls/2")
+    assert [one.topic for one in client.sent()] == ["calls/1", "calls/2"]
+    (more,) = client.receive(puback(1))
+    assert more.topic == f"news/{WINDOW}"
+
+
 def test_a_puback_that_nobody_waits_for_does_nothing() -> None:
     client = Client()
     client.receive(HELLO, subscribe("news/#"))

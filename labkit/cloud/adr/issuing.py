@@ -57,12 +57,11 @@ class RegistryIssuer:
         assert policy is not None, "its absence fails"
         return RegistryCommission(self._books, order, policy, csr)
 
-    def knows(self, registration_id: str, policy: str) -> Credentials | None:
-        """By a CA, where the device has a valid certificate of this policy already."""
+    def knows(self, registration_id: str) -> Credentials | None:
+        """By a CA, where the device has a valid certificate already."""
         now = self._books.clock.now()
         with self._books.database.quick_read() as connection:
-            _, row = lookups.policy(connection, policy)
-            has = row and ledger.has_lasting(connection, registration_id, row.number, now)
+            has = ledger.has_lasting(connection, registration_id, now)
         return _BY_AUTHORITY if has else None
 
     def chain(self, number: int) -> tuple[bytes, ...]:

@@ -64,7 +64,11 @@ _repeated = Prepared(
     .order_by(_last_first)
     .limit(1)
 )
-_lasting = Prepared(select(_table.c.number).where(_mine, _table.c.ends > bindparam("now")).limit(1))
+_lasting = Prepared(
+    select(_table.c.number)
+    .where(_table.c.device == bindparam("of_device"), _table.c.ends > bindparam("now"))
+    .limit(1)
+)
 _found = Prepared(select(_table.c.ca, _table.c.der).where(_table.c.number == bindparam("wanted")))
 
 
@@ -117,10 +121,9 @@ def repeated(connection: Connection, entry: Entry) -> int:
     return found[0] if found is not None else 0
 
 
-def has_lasting(connection: Connection, registration_id: str, ca: int, now: datetime) -> bool:
-    """Whether a CA has issued a certificate to this device that is still valid."""
-    device = ids.key(registration_id)
-    return _lasting.first(connection, of_device=device, by_ca=ca, now=now) is not None
+def has_lasting(connection: Connection, registration_id: str, now: datetime) -> bool:
+    """Whether this device has a certificate that is still valid, also of a policy that is gone."""
+    return _lasting.first(connection, of_device=ids.key(registration_id), now=now) is not None
 
 
 def read(connection: Connection, number: int) -> tuple[int, bytes]:

@@ -323,7 +323,10 @@ def _in_azure_words(
 
 def _without_anchor(check: Check, found: verdict.Verdict) -> Check:
     """A device that has signed its own certificate: nobody can vouch for that one, so DPS has to
-    be told of it."""
+    be told of it. ``openssl req -x509`` makes a CA of it, and in an entry even that is taken."""
+    if check.failed and check.name == verdict.LEAF and found.signed_itself:
+        cure = "create an individual enrollment with this very certificate: then it may say CA:TRUE"
+        return replace(check, cures=(*check.cures, cure))
     if not (check.failed and check.name == verdict.ANCHOR and found.alone):
         return check
     why = "it signed itself, so no CA vouches for it, and no individual enrollment named it"

@@ -64,7 +64,11 @@ _NOTHING_TO_MATCH = failed(
 
 
 class EntryBook(ABC, Generic[E]):
-    """The entries of one kind of one DPS."""
+    """The entries of one kind of one DPS.
+
+    ``version`` is another object after each change: a number that two threads count up at a time
+    could come to a value that somebody has seen already, with other entries behind it.
+    """
 
     noun: ClassVar[str]
     collection: ClassVar[str]
@@ -82,8 +86,8 @@ class EntryBook(ABC, Generic[E]):
         self._refusals, self._limits = refusals, limits
         of_key = self._table.c.key == bindparam("wanted")
         self._find_row = Prepared(select(self._table).where(of_key))
-        self.version = 0
-        self._asked: tuple[int, bool] = (-1, False)
+        self.version = object()
+        self._asked: tuple[object, bool] = (None, False)
 
     # ---- as the service API has it
 
@@ -135,7 +139,7 @@ class EntryBook(ABC, Generic[E]):
             key = ids.key(entry_id)
             connection.execute(delete(self._table).where(self._table.c.key == key))
             tables.forget_certificates(connection, self._table, key)
-        self.version += 1
+        self.version = object()
         text = f"{self._named(found)} was deleted"
         self._events.record("dps", "deleted", text, what=self.noun, name=found.id)
 
@@ -194,7 +198,7 @@ class EntryBook(ABC, Generic[E]):
     def asks_webhooks(self) -> bool:
         """Whether any entry leaves the choice of the hub to a webhook."""
         version, found = self._asked
-        if version != self.version:
+        if version is not self.version:
             version = self.version
             custom = select(self._table.c.key).where(self._table.c.custom).limit(1)
             with self._database.quick_read() as connection:
@@ -241,7 +245,7 @@ class EntryBook(ABC, Generic[E]):
             self._check_quota(connection, before)
             refuse_second_use(connection, self._table, after)
             self._save(connection, before, after)
-        self.version += 1
+        self.version = object()
         return before, after
 
     def _save(self, connection: Connection, before: E | None, after: E) -> None:

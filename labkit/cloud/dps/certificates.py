@@ -6,6 +6,7 @@ from typing import Any
 
 from cryptography import x509
 
+from labkit import ids
 from labkit.clock import Clock
 from labkit.cloud.certificates import CaCertificate, CaCertificates
 from labkit.cloud.dps.limits import Limits
@@ -35,8 +36,8 @@ class DpsCertificates(CaCertificates):
     ) -> CaCertificate:
         """See :meth:`CaCertificates.upload`. Raises ServiceRefusal (400203) beyond the quota."""
         if self._limits.quotas:
-            names = {known.name for known in self}
+            names = {ids.key(known.name) for known in self}
             with self._refusals.told(self._service, name):
                 most = self._limits.ca_certificates
-                self._limits.check_quota("CA certificates", len(names - {name}), most)
+                self._limits.check_quota("CA certificates", len(names - {ids.key(name)}), most)
         return super().upload(name, certificate, **conditions)

@@ -54,7 +54,7 @@ class _Groups:
             for certificate in group.attestation.certificates:
                 self.by_thumbprint[chain.thumbprint(certificate)] = group
             for name in group.attestation.references:
-                self.by_reference[name] = group
+                self.by_reference[ids.key(name)] = group
         self.with_keys = tuple(keys)
 
 
@@ -75,7 +75,7 @@ class EnrollmentGroups(EntryBook[EnrollmentGroup]):
     ) -> None:
         super().__init__(database, clock, events, refusals, limits)
         self._trust = trust
-        self._kept: tuple[int, _Groups] = (-1, _Groups(()))
+        self._kept: tuple[object, _Groups] = (None, _Groups(()))
 
     def create(
         self,
@@ -146,7 +146,7 @@ class EnrollmentGroups(EntryBook[EnrollmentGroup]):
         """Every group, read once and again when one was changed: there are few of them, and each
         registration asks."""
         version, groups = self._kept
-        if version != self.version:
+        if version is not self.version:
             version = self.version  # before the reading: a change meanwhile is read next time
             groups = _Groups(tuple(self))
             self._kept = version, groups

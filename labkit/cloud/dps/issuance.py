@@ -70,8 +70,8 @@ class Issuer(Protocol):
     def accept(self, order: Order) -> Commission:
         """Raises Denial for what is not signed; nothing has happened then."""
 
-    def knows(self, registration_id: str, policy: str) -> Credentials | None:
-        """By what a hub knows a device that has a valid certificate of this policy already."""
+    def knows(self, registration_id: str) -> Credentials | None:
+        """By what a hub knows a device that has a valid certificate of this issuer already."""
 
     def chain(self, number: int) -> tuple[bytes, ...]:
         """A certificate on record and its issuers up to the root, each in DER."""
@@ -96,9 +96,7 @@ class Issuance:
         if wish.csr is not None:
             commission = self._commission(name, entry, wish.csr, api_version)
             return replace(attested, credentials=commission.credentials), commission
-        known = (
-            self._issuer.knows(name, entry.credential_policy) if entry.credential_policy else None
-        )
+        known = self._issuer.knows(name) if entry.credential_policy else None
         return replace(attested, credentials=known or attested.credentials), None
 
     def _commission(self, name: str, entry: Entry, request: str, api_version: str) -> Commission:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from cryptography import x509
-from sqlalchemy import Connection, Table, bindparam, select
+from sqlalchemy import Connection, Table, bindparam, func, select
 
 from labkit import ids
 from labkit.cloud import codes
 from labkit.cloud.adr import names
+from labkit.cloud.certificates import CaCertificateRow
 from labkit.cloud.dps import entry_tables as tables
 from labkit.cloud.dps.entries import (
     ALLOCATION_POLICIES,
@@ -47,7 +48,10 @@ _using = select(tables.CERTIFICATES.c.book, tables.CERTIFICATES.c.key).where(
     tables.CERTIFICATES.c.thumbprint == bindparam("wanted")
 )
 _referring = select(tables.CERTIFICATES.c.book, tables.CERTIFICATES.c.key).where(
-    tables.CERTIFICATES.c.reference == bindparam("wanted")
+    func.lower(tables.CERTIFICATES.c.reference) == bindparam("wanted")
+)
+_uploaded = select(CaCertificateRow.name, CaCertificateRow.der).where(
+    CaCertificateRow.service == "dps"
 )
 
 
@@ -169,13 +173,26 @@ def refuse_second_use(
     """
     if isinstance(entry.attestation, SymmetricKeyAttestation):
         return
+    rows = connection.execute(_uploaded).all()
+    uploaded = {ids.key(row.name): x509.load_der_x509_certificate(row.der) for row in rows}
     for certificate in entry.attestation.certificates:
-        wanted = {"wanted": chain.thumbprint(certificate)}
-        users = [(row.book, row.key) for row in connection.execute(_using, wanted)]
+        names_of_it = [name for name, ca in uploaded.items() if ca == certificate]
+        users = _users(connection, [certificate], names_of_it)
         _refuse_others(table, entry, chain.subject(certificate), users)
     for name in entry.attestation.references:
-        users = [(row.book, row.key) for row in connection.execute(_referring, {"wanted": name})]
+        it = [ca for key, ca in uploaded.items() if key == ids.key(name)]
+        users = _users(connection, it, [ids.key(name)])
         _refuse_others(table, entry, f"the CA certificate {name!r}", users)
+
+
+def _users(
+    connection: Connection, certificates: Sequence[x509.Certificate], references: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """The entries that name one of these certificates, by itself or by the name under which it is
+    uploaded."""
+    asked = [(_using, chain.thumbprint(certificate)) for certificate in certificates]
+    for query, wanted in [*asked, *((_referring, name) for name in references)]:
+        yield from ((row.book, row.key) for row in connection.execute(query, {"wanted": wanted}))
 
 
 def _refuse_others(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
+from urllib.parse import quote
 
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
@@ -33,6 +34,9 @@ MOST_DELIVERIES = 10
 """How often a message is brought to a device that does not complete it."""
 LARGEST = 64 * 1024
 """Bytes of body and properties."""
+LARGEST_BAG = 60_000
+"""Characters of the properties as they stand in an MQTT topic, which has no more than 65,535:
+percent-encoded, and with room for the device's ID."""
 USUAL_LIFE, LONGEST_LIFE = 3_600.0, 2 * 24 * 3_600.0
 """Seconds by the lab's clock until a message expires."""
 ACKNOWLEDGEMENTS = ("none", "positive", "negative", "full")
@@ -102,6 +106,7 @@ class Commands:
         self._database, self._running, self._now, self._tell = database, running, now, tell
         self._brought: dict[tuple[str, str], _Brought] = {}
         self._locks = Locks(now)
+        self._last = 0
 
     def send(self, hub: str, device_id: str, message: Message) -> QueuedMessage:
         """Keeps a message; brings it at once where the device is connected and listens."""
@@ -118,6 +123,7 @@ class Commands:
                 if _count(session, hub, device_id) >= MOST_QUEUED:
                     raise _full(device_id)
                 row = _row(hub, device_id, now, message)
+                row.number = self._next_number(session)
                 session.add(row)
             self._bring(hub, device_id)
         return row
@@ -149,20 +155,19 @@ class Commands:
                 if row is None:
                     return None
                 row.deliveries += 1
-            return Fetched(row, self._locks.take(hub, device_id, row.number, row.enqueued))
+            return Fetched(row, self._locks.take(hub, device_id, row.number))
 
     def settle(self, hub: str, device_id: str, lock: str, how: Settlement) -> None:
         """What the device says of a message that it has fetched. Raises Denial (412002) where the
         lock is lost: the message is in the queue again, or gone."""
         with self._running.order:
-            held = self._locks.release(hub, device_id, lock)
-            if held is None:
+            number = self._locks.release(hub, device_id, lock)
+            if number is None:
                 raise _lock_lost(device_id)
             if how == "abandon":
                 self._bring(hub, device_id)
                 return
-            mine = _of(hub, device_id, held.number)
-            gone = self._delete(*mine, QueuedMessage.enqueued == held.enqueued)
+            gone = self._delete(*_of(hub, device_id, number))
         if gone:
             kind = "completed" if how == "complete" else "dead-lettered"
             self._tell(kind, f"{device_id} {_DONE[how]} a cloud-to-device message")
@@ -207,6 +212,14 @@ class Commands:
             return locked
         return locked | brought.numbers
 
+    def _next_number(self, session: Session) -> int:
+        """One that no message has had since the lab was opened. SQLite gives the number of a
+        message that is gone to the next one, and what a device says late of the older would be
+        taken for a word on the newer."""
+        newest = session.scalar(select(func.max(QueuedMessage.number))) or 0
+        self._last = max(self._last, newest) + 1
+        return self._last
+
     def _delete(self, *which: Any) -> int:
         with self._database.write() as session:
             gone = session.execute(delete(QueuedMessage).where(*which))
@@ -228,16 +241,25 @@ class Commands:
 
 def _fault(message: Message) -> str:
     values = [*message.properties.items(), *message.system.items()]
-    if not all(isinstance(text, str) for pair in values for text in pair):
+    if not all(_is_text(part) for pair in values for part in pair):
         return "names and values of properties are text"
     if "" in message.properties:
         return "a property without a name"
     size = len(message.body) + sum(len(text.encode()) for pair in values for text in pair)
     if size > LARGEST:
         return f"body and properties are {size:,} bytes; {LARGEST:,} at most"
+    if (
+        bag := sum(len(quote(text, safe="")) + 1 for pair in values for text in pair)
+    ) > LARGEST_BAG:
+        return f"its properties are {bag:,} characters, percent-encoded; {LARGEST_BAG:,} at most"
     if not 0 < message.life <= LONGEST_LIFE:
         return f"it would live {message.life:g} s; {LONGEST_LIFE:g} at most"
     return ""
+
+
+def _is_text(part: Any) -> bool:
+    """Whether UTF-8 can carry it: Python's texts may hold half of a surrogate pair."""
+    return isinstance(part, str) and not any("\ud800" <= sign <= "\udfff" for sign in part)
 
 
 def _full(device_id: str) -> Denial:

@@ -18,11 +18,9 @@ LOCK_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A message is its device's until a moment. ``enqueued`` tells it from another that has got
-    the same ``number`` since."""
+    """A message, by its ``number``, is its device's until a moment."""
 
     number: int
-    enqueued: datetime
     until: datetime
 
 
@@ -34,20 +32,20 @@ class Locks:
         self._now = now
         self._held: dict[tuple[str, str], dict[str, Lock]] = {}
 
-    def take(self, hub: str, device_id: str, number: int, enqueued: datetime) -> str:
+    def take(self, hub: str, device_id: str, number: int) -> str:
         """Locks a message; returns the token."""
         token = str(uuid.uuid4())
         until = self._now() + timedelta(seconds=LOCK_SECONDS)
-        self._held.setdefault((hub, device_id), {})[token] = Lock(number, enqueued, until)
+        self._held.setdefault((hub, device_id), {})[token] = Lock(number, until)
         return token
 
-    def release(self, hub: str, device_id: str, token: str) -> Lock | None:
-        """Ends a lock and returns it; None where there is none of this token, any more or at
-        all."""
+    def release(self, hub: str, device_id: str, token: str) -> int | None:
+        """Ends a lock and returns its message's number; None where there is none of this token,
+        any more or at all."""
         if token not in self._of(hub, device_id):
             return None
         held = self._held[hub, device_id]
-        found = held.pop(token)
+        found = held.pop(token).number
         if not held:
             del self._held[hub, device_id]
         return found

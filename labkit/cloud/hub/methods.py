@@ -30,8 +30,6 @@ LARGEST_PAYLOAD = 128 * 1024
 """Bytes of JSON, of a call and of its answer."""
 LONGEST_WAIT = 300.0
 """Seconds that a call may wait for the device to come, and as many for its answer."""
-SHORTEST_WAIT = 5.0
-"""Seconds that a back end gives the device at least to answer."""
 USUAL_WAIT = 30.0
 """Seconds for the answer where the caller names none."""
 

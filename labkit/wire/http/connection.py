@@ -6,6 +6,7 @@ import re
 from concurrent.futures import Future
 from email.utils import formatdate
 from functools import partial
+from http.client import responses
 
 import h11
 
@@ -155,7 +156,10 @@ class HttpConnection:
             ("Date", formatdate(usegmt=True)),
             ("Content-Length", str(len(response.body))),
         ]
-        out = self._http.send(h11.Response(status_code=response.status, headers=headers)) or b""
+        status = response.status
+        reason = responses.get(status, "")  # all that azure-iot-hub's exceptions tell of a refusal
+        head = h11.Response(status_code=status, headers=headers, reason=reason.encode())
+        out = self._http.send(head) or b""
         if response.body and not head_only:
             out += self._http.send(h11.Data(data=response.body)) or b""
         out += self._http.send(h11.EndOfMessage()) or b""

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from labkit.cloud import Cloud, codes, strict_json
-from labkit.cloud.hub import Hub
+from labkit.cloud.hub import Hub, limits
 from labkit.cloud.hub.tables import DeviceIdentity
 from labkit.cloud.policies import REGISTRY_READ, REGISTRY_WRITE, SERVICE_CONNECT
 from labkit.cloud.refusals import Denial
@@ -200,17 +200,22 @@ def _do(call: Call, said: Fields, name: str) -> None:
         return
     wanted = hub_json.wanted(said, name)
     if mode == "create":
+        twin = _first_twin(said)
         call.hub.devices.put(wanted)
-        _first_twin(call, said, name)
+        if any(twin.values()):
+            call.hub.update_twin(name, **twin)
     else:
         call.hub.devices.put(wanted, etag or "*" if mode == "updateIfMatchETag" else "*")
 
 
-def _first_twin(call: Call, said: Fields, name: str) -> None:
-    """A new device may come with tags and desired properties."""
+def _first_twin(said: Fields) -> dict[str, Any]:
+    """The tags and desired properties that a new device may come with. Raises Denial for what no
+    twin holds: nothing is made of such a device then."""
     patch = hub_json.twin_patch(said)
-    if any(patch.values()):
-        call.hub.update_twin(name, **patch)
+    for part, largest in (("tags", limits.LARGEST_TAGS), ("desired", limits.LARGEST_SECTION)):
+        if why := limits.fault_of_whole(patch[part] or {}, largest):
+            raise wrong(said.path(part), why, "what a twin may hold")
+    return patch
 
 
 def _device_statistics(call: Call) -> Response:

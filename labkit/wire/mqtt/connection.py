@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from labkit.cloud import Cloud
@@ -78,9 +78,16 @@ class MqttConnection(Watcher):
     def sent_message(self, message: Publish) -> None:
         self._record("sent", words.sent(self._client, message), **words.details(message))
 
+    def refused_filters(self, filters: Iterable[str]) -> None:
+        told = f"SUBACK 0x80: {self._client} may not listen to {', '.join(filters)}"
+        self._record("refused filter", told)
+
     def _leave(self) -> None:
-        if self._session.fault:
-            self._record("broken", f"closed: {self._session.fault}")
+        session = self._session
+        if session.fault:
+            self._record("broken", f"closed: {session.fault}")
+        if session.fault and session.was_let_in:
+            self._cloud.rule_broken(self._client, session.fault, session.cure)
         self._link.close()
 
     def _patience(self) -> float:

@@ -44,7 +44,8 @@ class DpsFace(Face):
             named = query.get("operationId", "")
             job = partial(_answers, partial(self._dps.operation, self._caller, named), rid)
             return job if self._dps.may_wait else job()
-        raise MalformedPacket(f"PUBLISH to {message.topic!r}, which DPS does not know")
+        why = f"PUBLISH to {message.topic!r}, which DPS does not know"
+        raise MalformedPacket(why, f"publish to {_REGISTER}/?$rid=…, then to {_STATUS}/?$rid=…")
 
 
 def _answers(asked: Callable[[], Operation], rid: str) -> list[Publish]:

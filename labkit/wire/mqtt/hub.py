@@ -25,6 +25,7 @@ _TWIN_DESIRED = "$iothub/twin/PATCH/properties/desired"
 _TWIN_ANSWERS = "$iothub/twin/res"
 _METHODS = "$iothub/methods/POST"
 _METHOD_ANSWERS = "$iothub/methods/res/"
+_OTHERS = f"{_TWIN_GET}/?$rid=…, {_TWIN_REPORT}/?$rid=…, {_METHOD_ANSWERS}200/?$rid=…"
 _SYSTEM = "$."  # the hub's own properties travel among the application's with this in front
 
 
@@ -86,7 +87,8 @@ class HubFace(Face):
         if path.startswith(_METHOD_ANSWERS):
             self._answer(path.removeprefix(_METHOD_ANSWERS), values.get("$rid", ""), message)
             return []
-        raise MalformedPacket(f"PUBLISH to {message.topic!r}, which the hub does not know")
+        why = f"PUBLISH to {message.topic!r}, which the hub does not know"
+        raise MalformedPacket(why, f"publish to {self._telemetry}/, or to {_OTHERS}")
 
     def settle(self) -> None:
         taken, self._taken = self._taken, []
@@ -132,7 +134,8 @@ class HubFace(Face):
         try:
             return self._hub.twin(self._device_id).to_json()
         except NotFound as error:  # its identity was deleted, and this connection is being ended
-            raise MalformedPacket("a device without an identity asks for its twin") from error
+            why, cure = "a device without an identity asks for its twin", "let it provision again"
+            raise MalformedPacket(why, cure) from error
 
     def _report(self, payload: bytes, rid: str, version: str) -> Publish:
         try:

@@ -21,7 +21,11 @@ _LONGEST_LENGTH = 4
 
 
 class MalformedPacket(Exception):
-    """A client broke the protocol; the text says how."""
+    """A client broke the protocol; the text says how, and ``cure`` what it may do instead."""
+
+    def __init__(self, text: str, cure: str = "let the client keep to MQTT 3.1.1") -> None:
+        super().__init__(text)
+        self.cure = cure
 
 
 class Type(IntEnum):
@@ -177,7 +181,8 @@ class Decoder:
             length |= (byte & 127) << 7 * place
             if byte < 128:
                 if length > self._largest:
-                    raise MalformedPacket(f"a packet of {length} bytes; {self._largest} at most")
+                    why = f"a packet of {length} bytes; {self._largest} at most"
+                    raise MalformedPacket(why, "send less at a time")
                 return 2 + place, 2 + place + length
         if len(self._buffer) > _LONGEST_LENGTH:
             raise MalformedPacket("the remaining length has more than 4 bytes")

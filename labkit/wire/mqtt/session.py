@@ -14,7 +14,7 @@ acknowledged once it was settled:
     PUBLISH ──taken──> owed ──the last packet of a read──> settled ──> PUBACK, PUBACK, …
 
 What the service sends on its own account waits in a line of its own, of which at most a window
-is under way at QoS 1.
+is under way at QoS 1; what goes at QoS 0 does not wait for that.
 """
 
 from __future__ import annotations
@@ -113,6 +113,8 @@ class Watcher:
 
     def sent_message(self, message: Publish) -> None: ...
 
+    def refused_filters(self, filters: Iterable[str]) -> None: ...
+
 
 class Session:
     """Feeds a client's packets to a service. ``enter`` decides who may connect (raises Denied),
@@ -136,11 +138,16 @@ class Session:
         self.job: Job | None = None
         self.over = False
         self.keep_alive = 0
-        self.fault = ""
+        self.fault = self.cure = ""
 
     @property
     def connected(self) -> bool:
         return self._face is not None and not self.over
+
+    @property
+    def was_let_in(self) -> bool:
+        """Whether a service knows the client, and has not been told that it is gone."""
+        return self._face is not None
 
     def feed(self, data: bytes) -> None:
         """Keeps bytes from the client for :meth:`step`. Once it is over, they are dropped."""
@@ -160,7 +167,7 @@ class Session:
             if packet is not None:
                 self._take(packet)
         except MalformedPacket as error:
-            self.over, self.fault = True, str(error)
+            self.over, self.fault, self.cure = True, str(error), error.cure
             return False
         return packet is not None
 
@@ -185,17 +192,19 @@ class Session:
         if len(self._outbox) > MOST_WAITING:
             self.over = True
             self.fault = f"more than {MOST_WAITING} messages wait, and it takes none"
+            self.cure = "let the client read, and acknowledge what it has got"
 
     def hand_out(self) -> bool:
-        """Sends the first message in line; False where none is, or none may go now. One that the
+        """Sends the first message in line that may go; False where none may now. One that the
         client did not subscribe to is passed over."""
-        if not self.connected or not self._outbox or len(self._under_way) >= WINDOW:
+        place = self._first_to_go() if self.connected else None
+        if place is None:
             return False
-        message, arrived = self._outbox.popleft()
-        granted = self._granted(message.topic)
-        if granted is None:
+        message, arrived = self._outbox[place]
+        del self._outbox[place]
+        qos = self._qos_of(message)
+        if qos is None:
             return True
-        qos = min(granted, message.qos)
         if qos:
             self._last_id = self._last_id % _LAST_PACKET_ID + 1
             self._under_way[self._last_id] = arrived
@@ -264,7 +273,8 @@ class Session:
 
     def _publish(self, face: Face, message: Publish) -> None:
         if message.qos > _LARGEST_QOS:
-            raise MalformedPacket("PUBLISH with QoS 2, which the service does not offer")
+            why = "PUBLISH with QoS 2, which the service does not offer"
+            raise MalformedPacket(why, "publish with QoS 0 or 1")
         answers = face.publish(message)
         if answers is None:
             self._owed = self._owed or []
@@ -284,13 +294,16 @@ class Session:
         self._write(b"".join(found))
 
     def _subscribe(self, face: Face, packet: Subscribe) -> None:
-        granted = []
+        granted, refused = [], []
         for topic, qos in packet.filters:
             if face.may_subscribe(topic):
                 self._subscriptions[topic] = min(qos, _LARGEST_QOS)
                 granted.append(self._subscriptions[topic])
             else:
                 granted.append(_REFUSED_SUBSCRIPTION)
+                refused.append(topic)
+        if refused:
+            self._watcher.refused_filters(refused)
         face.subscribed(self._subscriptions)  # before the client is told, which counts on it
         self._write(suback(packet.packet_id, granted))
 
@@ -304,6 +317,22 @@ class Session:
         """At which QoS the client listens to a topic; None where it does not."""
         fitting = [qos for wanted, qos in self._subscriptions.items() if matches(wanted, topic)]
         return max(fitting) if fitting else None
+
+    def _qos_of(self, message: Publish) -> int | None:
+        """At which QoS the client gets a message; None where it does not."""
+        granted = self._granted(message.topic)
+        return None if granted is None else min(granted, message.qos)
+
+    def _first_to_go(self) -> int | None:
+        """Its place in the line. Where the window is full, what needs no PUBACK may go ahead: a
+        device that takes its time over messages can be called all the same."""
+        full = len(self._under_way) >= WINDOW
+        places = (
+            n
+            for n, (message, _) in enumerate(self._outbox)
+            if not full or not self._qos_of(message)
+        )
+        return next(places, None)
 
     def _write(self, data: bytes) -> None:
         """Behind what is owed: a client gets its answers in the order of its messages."""

@@ -44,7 +44,8 @@ def request_id(topic: str) -> str:
     pairs = (item.partition("=") for item in query.split("&"))
     found = next((value for name, _, value in pairs if unquote(name) == "$rid"), "")
     if len(found.encode()) > LONGEST_REQUEST_ID:
-        raise MalformedPacket(f"a $rid of more than {LONGEST_REQUEST_ID} bytes")
+        why = f"a $rid of more than {LONGEST_REQUEST_ID} bytes"
+        raise MalformedPacket(why, "choose a shorter one, such as a GUID")
     return found
 
 
