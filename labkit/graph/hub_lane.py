@@ -59,6 +59,7 @@ class _Lane:
         self._hubs = list(lab.cloud.hubs)
         self._linked = {hub.host_name: hub.weight for hub in lab.dps.linked_hubs}
         self._records = {(r.assigned_hub, r.device_id): r for r in lab.dps.registrations}
+        self._hub_of = {ids.key(r.registration_id): r.assigned_hub for r in lab.dps.registrations}
         self._goes_by = {device.name: ids.key(device.registration_id) for device in lab.devices}
         lab.listener.settle()  # who has just left is not connected any more
         self._away = hub_door.turned_away(lab)
@@ -136,16 +137,18 @@ class _Lane:
             known, device_id = f"identity {hub.name}/{identity.device_id}", identity.device_id
             name = self._registered.get((hub.host_name, device_id)) or device_id
             left = self._is_left(hub, device_id, name)
+            elsewhere = self._is_elsewhere(hub, device_id, name)
+            said = _told(identity, counts.get(device_id, 0))
             add_node(
                 self._graph,
                 known,
                 kind="identity",
                 label=device_id,
-                detail="left behind" if left else _told(identity, counts.get(device_id, 0)),
+                detail="left behind" if left or elsewhere else said,
                 state=_state(identity, device_id in here),
             )
             add_edge(self._graph, f"hub {hub.name}", known, kind="knows")
-            if f"device {name}" in self._graph:
+            if f"device {name}" in self._graph and not elsewhere:
                 self._arrives(hub, name, known, left)
 
     def _arrives(self, hub: Hub, name: str, known: str, left: bool) -> None:
@@ -165,6 +168,12 @@ class _Lane:
         """Whether the device goes by another registration ID now than this identity's record."""
         record, now = self._records.get((hub.host_name, device_id)), self._goes_by.get(name)
         return record is not None and now not in (None, ids.key(record.registration_id))
+
+    def _is_elsewhere(self, hub: Hub, device_id: str, name: str) -> bool:
+        """Whether DPS has no record of this identity, and has sent the device to another hub."""
+        here = (hub.host_name, device_id) in self._records
+        sent_to = self._hub_of.get(self._goes_by.get(name, ""), "")
+        return not here and sent_to not in ("", hub.host_name)
 
 
 def _told(identity: DeviceIdentity, messages: int) -> str:

@@ -72,6 +72,11 @@ def test_who_is_where(play: Performance, step: int, device: str, hubs: list[str]
     assert hubs_on_the_board(play, step, device) == hubs
 
 
+def test_what_dps_has_forgotten_is_drawn_as_left_behind(play: Performance) -> None:
+    assert ">left behind<" in play.frames[FORGOTTEN].picture.svg
+    assert ">left behind<" not in play.frames[STAYED].picture.svg
+
+
 def test_the_job_empties_the_west(play: Performance) -> None:
     assert all(hubs_on_the_board(play, ALL, name) == [EAST] for name in WIDGETS)
 
