@@ -11,6 +11,7 @@ from labkit.lab import Lab
 from labkit.progress import note
 from labkit.scenarios import (
     acquire,
+    breach_drill,
     enrollment_groups,
     first_connection,
     first_device,
@@ -51,6 +52,7 @@ _EXERCISES = {
     "workshop": _Exercise(enrollment_groups.STORY, enrollment_groups.workshop),
     "by-its-ca": _Exercise(talking_to_the_hub.STORY, talking_to_the_hub.by_its_ca),
     "next-root": _Exercise(server_root.STORY, server_root.next_root),
+    "contained": _Exercise(breach_drill.STORY, breach_drill.contained),
 }
 
 
@@ -68,6 +70,7 @@ _STORIES = {
         enrollment_groups.STORY,
         talking_to_the_hub.STORY,
         server_root.STORY,
+        breach_drill.STORY,
     )
 }
 
