@@ -13,6 +13,7 @@ from labkit.drill.attacker import Attacker
 from labkit.drill.fleet import Fleet
 from labkit.drill.history import is_act
 from labkit.drill.score import Act, Round, Score
+from labkit.errors import counted
 from labkit.events import Event, Events
 
 _ACTS = {
@@ -37,10 +38,8 @@ class Incident:
         events.listen(self._hear)
 
     def __repr__(self) -> str:
-        return (
-            f"<Incident: {self.attacker.name} has {len(self.attacker.victims)} devices' flash, "
-            f"{len(self._rounds)} rounds played>"
-        )
+        against = f"{self.attacker.name} against {counted(len(self.fleet.devices), 'device')}"
+        return f"<Incident: {against}, {counted(len(self._rounds), 'round')} played>"
 
     @property
     def rounds(self) -> tuple[Round, ...]:

@@ -12,6 +12,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Final
 
+from labkit.errors import counted
+
 FULL: Final = 100
 CONNECTION, REGISTRATION, LOST, TURNED_AWAY = 10, 5, 8, 2
 """Points that go for each: an attacker in a hub, an attacker whom DPS assigned a hub, a device that
@@ -34,7 +36,7 @@ class Act(StrEnum):
     PROVISIONED = "let a device provision"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Round:
     """One round: ``acts`` before it; how often DPS (``dps``) and a hub (``hub``) took an attacker
     for a device; the devices that could not send (``lost``), and those that could, but that DPS
@@ -57,6 +59,8 @@ class Round:
         if self.turned_away:
             told.append(f"refused by DPS, and still at their hub: {', '.join(self.turned_away)}")
         return "; ".join(told)
+
+    __repr__ = __str__
 
 
 def _door(name: str, times: int) -> str:
@@ -134,13 +138,13 @@ class Score:
     def headline(self) -> str:
         """The three numbers, and the points."""
         when = (
-            f"contained after {_times(self.containment, 'round')}"
+            f"contained after {counted(self.containment, 'round')}"
             if self.containment
             else ("contained at once")
         )
         return (
             f"{self.points} of {FULL} points: {when if self.contained else 'not contained'}; "
-            f"attackers connected {_times(self.connections)}; devices lost: {self.lost}"
+            f"attackers connected {counted(self.connections, 'time')}; devices lost: {self.lost}"
         )
 
     def __str__(self) -> str:
@@ -166,9 +170,9 @@ def _costs(score: Score) -> Iterator[Cost]:
             why = "Such a device lives on what its hub remembers, until somebody deletes that."
             yield Cost(number, len(away) * TURNED_AWAY, what, why)
     if score.containment:
-        what = f"{_times(score.containment, 'round')} until it was contained, x {LATE}"
+        what = f"{counted(score.containment, 'round')} until it was contained, x {LATE}"
         if not score.contained:
-            what = f"{_times(score.containment, 'round')} with the attacker inside, x {LATE}"
+            what = f"{counted(score.containment, 'round')} with the attacker inside, x {LATE}"
         why = "Each round is time in which a thief reads and sends."
         yield Cost(0, score.containment * LATE, what, why)
     if score.rounds and not score.contained:
@@ -215,35 +219,31 @@ def _ideas(rounds: Sequence[Round]) -> Iterator[str]:
     hole = sum(one.hub for _, one, done in told if Act.ENTRY in done and not one.dps)
     if hole:
         yield (
-            f"A change in DPS alone does not reach the hub: it cost {_times(hole, 'connection')} "
+            f"A change in DPS alone does not reach the hub: it cost {counted(hole, 'connection')} "
             "of an attacker. Two cures, either will do: delete the identity, or let the device "
             "provision with another certificate."
         )
     if out := sum(len(one.lost) for _, one, done in told if Act.DISABLED in done):
         yield (
             "To disable in the hub is a good first aid and no cure: it keeps the true device out, "
-            f"too, here {_times(out)}."
+            f"too, here {counted(out, 'time')}."
         )
 
 
 def _ideas_of(number: int, one: Round) -> Iterator[str]:
     """Those that cost something in the very round."""
     if not one.acts and one.got_in:
-        yield f"You waited in round {number}: an attacker got in {_times(one.got_in)}."
+        yield f"You waited in round {number}: an attacker got in {counted(one.got_in, 'time')}."
     if Act.REVOKED in one.acts and one.got_in:
         yield (
             f"The revocation list of round {number} kept nobody out, for neither DPS nor a hub "
-            f"asks for one: an attacker got in {_times(one.got_in)} in that round."
+            f"asks for one: an attacker got in {counted(one.got_in, 'time')} in that round."
         )
     if Act.DELETED in one.acts and one.dps:
         yield (
             f"In round {number} the identity went before the entry did: DPS made it again. Close "
             "DPS first, or in the same round."
         )
-
-
-def _times(count: int, noun: str = "time") -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _better(score: Score) -> Iterator[str]:

@@ -112,6 +112,15 @@ lab.server.switch_root(third)
 prepared.provision()
 survivor = prepared""",
     },
+    "16-breach-drill": {
+        "exercise-contained": """\
+for robbed in (third, fourth):
+    entry_for(robbed, robbed.renew(technician))
+    robbed.provision()
+mine = lab.incident()
+mine.round()
+mine.round()""",
+    },
 }
 COUNTED = """\
 # What is signed to prove possession lasts a day, and answers a fresh code: it is signed anew.

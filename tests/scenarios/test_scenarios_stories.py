@@ -10,6 +10,7 @@ import pytest
 
 from labkit.scenarios import (
     acquire,
+    breach_drill,
     enrollment_groups,
     first_connection,
     individual_enrollment,
@@ -44,6 +45,7 @@ REFUSED = {
     "enrollment-groups": {9: "401", 11: "401"},
     "talking-to-the-hub": {4: "404103", 8: "not authorised", 12: "not authorised"},
     "server-root": {7: "did not trust the server", 8: "401"},
+    "breach-drill": {},
 }
 """The steps that fail, and why; every other succeeds."""
 STORIES = [
@@ -57,6 +59,7 @@ STORIES = [
     enrollment_groups.STORY,
     talking_to_the_hub.STORY,
     server_root.STORY,
+    breach_drill.STORY,
 ]
 
 
