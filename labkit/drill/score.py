@@ -140,7 +140,7 @@ class Score:
         when = (
             f"contained after {counted(self.containment, 'round')}"
             if self.containment
-            else ("contained at once")
+            else "contained at once"
         )
         return (
             f"{self.points} of {FULL} points: {when if self.contained else 'not contained'}; "

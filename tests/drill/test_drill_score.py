@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labkit.drill import Act, Round, Score
@@ -22,6 +22,8 @@ ROUND = st.builds(
 )
 ROUNDS = st.lists(ROUND, min_size=1, max_size=6)
 PLACE = st.integers(0, 5)
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no fault of the score."""
 
 
 def changed(rounds: list[Round], place: int, **changes: object) -> Score:
@@ -35,6 +37,7 @@ def total(score: Score) -> int:
     return sum(cost.points for cost in score.costs)
 
 
+@UNHURRIED
 @given(ROUNDS)
 def test_what_is_told_is_what_it_cost(rounds: list[Round]) -> None:
     """Each point that is missing has a line with its reason, and each line says its round."""
@@ -45,6 +48,7 @@ def test_what_is_told_is_what_it_cost(rounds: list[Round]) -> None:
     assert all(0 <= cost.round <= len(rounds) for cost in score.costs)
 
 
+@UNHURRIED
 @given(ROUNDS, PLACE, st.integers(1, 3), st.sampled_from(["dps", "hub"]))
 def test_more_successes_of_an_attacker_never_score_better(
     rounds: list[Round], place: int, more: int, door: str
@@ -58,6 +62,7 @@ def test_more_successes_of_an_attacker_never_score_better(
     assert not after.contained or before.contained
 
 
+@UNHURRIED
 @given(ROUNDS, PLACE)
 def test_another_lost_device_never_scores_better(rounds: list[Round], place: int) -> None:
     had = rounds[place % len(rounds)].lost
@@ -66,6 +71,7 @@ def test_another_lost_device_never_scores_better(rounds: list[Round], place: int
     assert after.lost == Score(tuple(rounds)).lost + 1
 
 
+@UNHURRIED
 @given(ROUNDS, PLACE, st.frozensets(st.sampled_from(list(Act))))
 def test_what_was_done_changes_the_words_and_never_the_points(
     rounds: list[Round], place: int, acts: frozenset[Act]
@@ -74,6 +80,7 @@ def test_what_was_done_changes_the_words_and_never_the_points(
     assert total(changed(rounds, place, acts=acts)) == total(Score(tuple(rounds)))
 
 
+@UNHURRIED
 @given(st.integers(1, 6))
 def test_a_breach_that_ends_later_costs_more(late: int) -> None:
     inside, outside = Round(dps=1, hub=1), Round()
