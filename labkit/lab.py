@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from labkit.cloud.dps import ProvisioningService
     from labkit.cloud.hub import Hub
     from labkit.device import Device, Impostor, Network
-    from labkit.drill import Attacker, Attempts, Fleet
+    from labkit.drill import Attacker, Attempts, Fleet, Incident
     from labkit.explanation import Explanation
     from labkit.graph import Picture
     from labkit.graph.timeline import DrawnTimeline
@@ -265,6 +265,11 @@ class Lab:
         from labkit.drill import Fleet
 
         return Fleet(devices or self.devices, self.events, self._rooms.history)
+
+    def incident(self, attacker: str = "Mallory") -> Incident:
+        """A breach drill, round by round, with a score: an attacker against all devices that the
+        lab has when it is first asked for. The same one afterwards, until the lab is closed."""
+        return self._rooms.incident(attacker)
 
     def timeline(self) -> DrawnTimeline:
         """What happened since the lab was opened, step by step: whom DPS and hubs let in, whom

@@ -15,7 +15,7 @@ from labkit.cloud import Cloud, handshakes
 from labkit.database import closed
 from labkit.device import Device, Impostor, Network
 from labkit.device.flash import Flash, folder_of
-from labkit.drill import Attacker, Attempts, Grounds, History
+from labkit.drill import Attacker, Attempts, Fleet, Grounds, History, Incident
 from labkit.errors import ServerNotTrusted
 from labkit.events import Events
 from labkit.hsm import KeyFolder, TokenKey, TokenStore
@@ -49,6 +49,7 @@ class Rooms:
         self._closed, self._now = False, clock.now
         self._impostors: list[Impostor] = []
         self._attackers: dict[str, Attacker] = {}
+        self._incidents: dict[str, Incident] = {}
         self._leave = ExitStack()
         try:
             self._build(clock, ports, hubs)
@@ -129,6 +130,17 @@ class Rooms:
         if name not in self._attackers:
             self._attackers[name] = Attacker(name, self.grounds)
         return self._attackers[name]
+
+    def incident(self, attacker: str) -> Incident:
+        """The incident of this attacker, with all devices of now when first named. Raises
+        LabError."""
+        if attacker not in self._incidents:
+            names = self.supply_chain.device_names()
+            fleet = Fleet(list(map(self.supply_chain.device, names)), self._events, self.history)
+            self._incidents[attacker] = Incident(
+                fleet, self.attacker(attacker), self._events, self.listener.settle
+            )
+        return self._incidents[attacker]
 
     def attackers(self) -> list[Attacker]:
         """Those who were named, or who have stolen or tried anything, in the order of their

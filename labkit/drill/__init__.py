@@ -2,21 +2,29 @@
 
 from labkit.drill.attacker import Attacker
 from labkit.drill.attempts import Attempt, Attempts
-from labkit.drill.fleet import Fleet
+from labkit.drill.fleet import Fleet, Visit
 from labkit.drill.grounds import Grounds
 from labkit.drill.history import History
+from labkit.drill.incident import Incident
 from labkit.drill.loot import Loot
+from labkit.drill.score import Act, Cost, Round, Score
 from labkit.drill.siege import Siege
 from labkit.drill.timeline import Timeline
 
 __all__ = [
+    "Act",
     "Attacker",
     "Attempt",
     "Attempts",
+    "Cost",
     "Fleet",
     "Grounds",
     "History",
+    "Incident",
     "Loot",
+    "Round",
+    "Score",
     "Siege",
     "Timeline",
+    "Visit",
 ]

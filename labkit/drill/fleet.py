@@ -6,7 +6,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from cryptography import x509
@@ -19,6 +21,16 @@ from labkit.events import Events
 MOST: Final = 500
 _WORKERS: Final = 4
 """Devices that are at it at the same time: the machine's cores are shared with the cloud."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What became of one ``device`` in a round: whether DPS ``registered`` it, and whether the hub
+    has what it ``sent``."""
+
+    device: str
+    registered: bool
+    sent: bool
 
 
 class Fleet:
@@ -43,12 +55,15 @@ class Fleet:
     def __repr__(self) -> str:
         return f"<Fleet of {len(self.devices)} devices, {self.rounds} rounds done>"
 
-    def round(self) -> None:
-        """One round, which begins a step of the timeline. What fails is counted there."""
+    def round(self, *, anew: bool = False) -> list[Visit]:
+        """One round, which begins a step of the timeline. What fails is counted there, and is in
+        what is returned, a visit for each device. ``anew``: each leaves its hub first, as one
+        that was switched off and on, so that no old connection hides what it would be told."""
         self._history.begin()
         with ThreadPoolExecutor(_WORKERS, "fleet") as workers:
-            list(workers.map(self._visit, self.devices))
+            visits = list(workers.map(partial(self._visit, anew=anew), self.devices))
         self.rounds += 1
+        return visits
 
     @contextmanager
     def working(self, *, most: int = 1_000) -> Iterator[Fleet]:
@@ -85,16 +100,28 @@ class Fleet:
                 device.disconnect()
         self._speaks.clear()
 
-    def _visit(self, device: Device) -> None:
+    def _visit(self, device: Device, *, anew: bool) -> Visit:
         with self._locks[device.name]:
-            with suppress(LabError):  # the refusal is on record; what is connected stays so
-                device.provision()
-            try:
-                self._connect(device)
-                device.send({"round": self.rounds})
-            except LabError as error:
-                text = f"{device.name} could not send: {error.found or error.message}"
-                self._events.record("device", "not sent", text, device=device.name)
+            if anew:
+                device.disconnect()
+            return Visit(device.name, self._registers(device), self._sends(device))
+
+    def _registers(self, device: Device) -> bool:
+        try:
+            device.provision()
+        except LabError:  # the refusal is on record; what is connected stays so
+            return False
+        return True
+
+    def _sends(self, device: Device) -> bool:
+        try:
+            self._connect(device)
+            device.send({"round": self.rounds})
+        except LabError as error:
+            text = f"{device.name} could not send: {error.found or error.message}"
+            self._events.record("device", "not sent", text, device=device.name)
+            return False
+        return True
 
     def _connect(self, device: Device) -> None:
         """With its present certificate: a connection lasts longer than what it began with."""

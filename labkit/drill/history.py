@@ -110,7 +110,7 @@ class History:
                 self._refused(event)
             elif event.kind in ("assigned", "connected") and event.source in ("dps", "hub"):
                 self._let_in(event)
-            elif _is_act(event):
+            elif is_act(event):
                 self._next(event.text)
 
     def _attack(self, event: Event) -> None:
@@ -136,7 +136,7 @@ class History:
             refused.until = event.at
 
 
-def _is_act(event: Event) -> bool:
+def is_act(event: Event) -> bool:
     """Whether the operator of the cloud did it."""
     if event.source == "dps":
         return event.kind not in _NO_ACTS

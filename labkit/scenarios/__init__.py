@@ -11,6 +11,7 @@ from labkit.lab import Lab
 from labkit.progress import note
 from labkit.scenarios import (
     acquire,
+    breach_drill,
     ca_roll,
     device_roll,
     disallow,
@@ -59,6 +60,7 @@ _EXERCISES = {
     "nobody-left-behind": _Exercise(ca_roll.STORY, ca_roll.nobody_left_behind),
     "moved-fleet": _Exercise(reprovision.STORY, reprovision.moved_fleet),
     "one-stolen": _Exercise(disallow.STORY, disallow.one_stolen),
+    "contained": _Exercise(breach_drill.STORY, breach_drill.contained),
 }
 
 
@@ -80,6 +82,7 @@ _STORIES = {
         ca_roll.STORY,
         reprovision.STORY,
         disallow.STORY,
+        breach_drill.STORY,
     )
 }
 

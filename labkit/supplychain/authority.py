@@ -9,7 +9,7 @@ from cryptography import x509
 
 from labkit.errors import Conflict, LabError
 from labkit.hsm import Algorithm, TokenKey, transport
-from labkit.pki import chain, possession, profiles, request
+from labkit.pki import chain, possession, profiles, request, revocation
 from labkit.pki.authority import Authority
 from labkit.pki.forms import Readable
 from labkit.pki.profiles import Profile
@@ -310,6 +310,20 @@ class CertificateAuthority(Generic[DeviceT]):
         self._chain.events.record("supply chain", "signed", text, name=name)
         return self._injected(certificate)
 
+    def revoke(
+        self, *certificates: x509.Certificate, reason: str = "keyCompromise"
+    ) -> x509.CertificateRevocationList:
+        """A list on which this CA takes certificates back that it has signed, good for a week.
+        It is for whoever asks for one: neither DPS nor a hub does.
+
+        Raises BadRequest for a certificate of another CA, and for what is no reason.
+        """
+        signed = revocation.revocation_list(
+            self.key, self.certificate, certificates, self._chain.clock.now(), reason
+        )
+        self._tell("revoked", f"{self.name} has signed a list that revokes {_named(certificates)}")
+        return signed
+
     def prove_possession(self, code: str) -> x509.Certificate:
         """A verification certificate with ``code`` as its CN, signed inside the CA's token."""
         csr = possession.answer(self.custodian.token, code)
@@ -364,3 +378,7 @@ class CertificateAuthority(Generic[DeviceT]):
     def _sign(self, csr: x509.CertificateSigningRequest, profile: Profile) -> x509.Certificate:
         """Nothing leaves this CA that is not in its ledger."""
         return self._issuing.on_requests([csr], profile)[0]
+
+
+def _named(certificates: Sequence[x509.Certificate]) -> str:
+    return chain.names(certificates) if certificates else "nothing"

@@ -7,7 +7,7 @@ and Next move among the frames; only at the last one does Next act on the lab.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from labkit.progress import note
 from labkit.ui.inspection import Inspection
 from labkit.ui.inspector import inspect_all
 from labkit.ui.remedy import Remedy, remedies
-from labkit.ui.scenario import Action, Prediction, Scenario, Step
+from labkit.ui.scenario import Action, Decision, Prediction, Scenario, Step
 
 if TYPE_CHECKING:
     from networkx import DiGraph
@@ -69,6 +69,7 @@ class Frame:
     explanation: Explanation | None = None
     failure: str = ""
     remedies: tuple[Remedy, ...] = ()
+    told: str = ""
 
 
 class Performance:
@@ -115,13 +116,13 @@ class Performance:
         return len(self.scenario.steps)
 
     @property
-    def prediction(self) -> Prediction | None:
+    def asked(self) -> Prediction | Decision | None:
         """What is asked before the step that follows the frame that is shown."""
-        return self.scenario.steps[self.step].predict if self.step < self.steps else None
+        return self.scenario.steps[self.step].asked if self.step < self.steps else None
 
     @property
     def chosen(self) -> str:
-        """The answer given to :attr:`prediction`; empty while there is none."""
+        """The answer given to what is :attr:`asked`; empty while there is none."""
         return self._chosen.get(self.step, "")
 
     @property
@@ -135,17 +136,18 @@ class Performance:
 
     @property
     def can_go_on(self) -> bool:
-        """False at the end, and while a prediction waits for its answer."""
+        """False at the end, and while a question waits for its answer."""
         if not self.at_present:
             return True
-        return self.step < self.steps and (self.prediction is None or bool(self.chosen))
+        return self.step < self.steps and (self.asked is None or bool(self.chosen))
 
     # ---- what moves it
 
-    def predict(self, option: str) -> None:
-        """Answers the question before the next step. What was answered for a step that has been
-        taken stays. Raises LabError for an answer that is not offered."""
-        asked = self.prediction
+    def choose(self, option: str) -> None:
+        """Answers the question before the next step, with a prediction or a decision. What was
+        answered for a step that has been taken stays. Raises LabError for an answer that is not
+        offered."""
+        asked = self.asked
         if asked is None or option not in asked.options:
             offered = ", ".join(asked.options) if asked else "no question is open"
             raise LabError(f"{option!r} is no answer here", expected=offered)
@@ -156,7 +158,7 @@ class Performance:
     def next(self) -> Frame:
         """Towards the present; at the present, takes the next step of the scenario.
 
-        Does nothing at the end, or while a prediction waits.
+        Does nothing at the end, or while a question waits.
         """
         if not self.can_go_on:
             return self.frame
@@ -195,7 +197,8 @@ class Performance:
     def go_to(self, step: int) -> Frame:
         """Shows the frame of a step, taking the steps up to it where they have not been taken.
 
-        A question on the way that nobody answered is passed over.
+        A question on the way that nobody answered is passed over; of a decision the first act is
+        taken.
         """
         step = max(0, step)
         if self._frames[-1].step < min(step, self.steps):
@@ -234,16 +237,22 @@ class Performance:
 
     def _go_on(self) -> None:
         reached = self._frames[-1].step
-        self._frames.append(self._take(self.scenario.steps[reached], reached + 1))
+        step = self.scenario.steps[reached]
+        self._frames.append(self._take(step, reached + 1, self._decided(reached, step.decide)))
         note(self.lab.path, "story", self.scenario.name, reached + 1, self.steps)
 
-    def _take(self, step: Step, number: int) -> Frame:
+    def _decided(self, number: int, decision: Decision | None) -> str:
+        """What was chosen for the step after ``number`` others, or the first that is offered."""
+        if decision is None:
+            return ""
+        return self._chosen.get(number) or decision.options[0]
+
+    def _take(self, step: Step, number: int, decided: str = "") -> Frame:
         """Acts, and shows what came of it: a refusal explained, never a traceback."""
         before, failure = self.lab.cloud.refusals.newest(), ""
-        try:
-            step.action(self.lab)
-        except LabError as error:
-            failure = str(error)
+        if step.decide is not None and decided:
+            failure = self._act(step.decide.acts[decided])
+        failure = self._act(step.action) or failure
         self.lab.listener.settle()
         return self._shown(
             number,
@@ -251,14 +260,26 @@ class Performance:
             step.narration,
             look_at=step.look_at,
             feedback=self._feedback(number - 1, step),
-            explanation=self._explained(before),
+            explanation=self._explained(before, step),
             failure=failure,
+            told="\n".join(_told(self.lab, step, decided)),
+            cures=step.decide is None,
         )
 
-    def _explained(self, before: int) -> Explanation | None:
+    def _act(self, action: Action) -> str:
+        """Why it did not work; empty where it did."""
+        try:
+            action(self.lab)
+        except LabError as error:
+            return str(error)
+        return ""
+
+    def _explained(self, before: int, step: Step) -> Explanation | None:
         """Why the step was refused, if it was. Of a device that left in TLS it is what the lab
-        knows of both sides: that comes last, and quietly."""
-        told = self.lab.cloud.refusals.since(before)
+        knows of both sides: that comes last, and quietly. Where the trainee decides, an attacker
+        who is refused is no fault."""
+        meant = self.lab.timeline().theirs if step.decide else frozenset[str]()
+        told = [r for r in self.lab.cloud.refusals.since(before) if r.tracking_id not in meant]
         loud = [refusal for refusal in told if refusal.service == "tls" or not refusal.quiet]
         return Explanation(loud[-1]) if loud else None
 
@@ -276,7 +297,11 @@ class Performance:
         feedback: Feedback | None = None,
         explanation: Explanation | None = None,
         failure: str = "",
+        told: str = "",
+        cures: bool = True,
     ) -> Frame:
+        """``cures``: whether a refusal's remedies are offered; where the trainee decides what to
+        do, they are not."""
         graph = of_lab(self.lab, servers=self.scenario.servers)
         states = Counter(str(data["state"]) for _, data in graph.nodes(data=True))
         return Frame(
@@ -292,8 +317,16 @@ class Performance:
             feedback=feedback,
             explanation=explanation,
             failure=failure,
-            remedies=tuple(remedies(self.lab, explanation)) if explanation else (),
+            remedies=tuple(remedies(self.lab, explanation)) if explanation and cures else (),
+            told=told,
         )
+
+
+def _told(lab: Lab, step: Step, decided: str) -> Iterator[str]:
+    if decided:
+        yield f"You decided: {decided}."
+    if step.tells:
+        yield step.tells(lab)
 
 
 def _done(remedy: Remedy) -> Action:

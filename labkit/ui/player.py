@@ -60,7 +60,7 @@ class Player(Living):
         return self._play.frame
 
     def next(self) -> None:
-        """Towards the present; at the present, takes the next step. Waits for a prediction."""
+        """Towards the present; at the present, takes the next step. Waits for an answer."""
         with self._acting():
             self._play.next()
 
@@ -78,7 +78,12 @@ class Player(Living):
     def predict(self, option: str) -> None:
         """Answers the question before the next step. Raises LabError for no such answer."""
         with self._acting():
-            self._play.predict(option)
+            self._play.choose(option)
+
+    def decide(self, option: str) -> None:
+        """Decides what the next step begins with; nothing is done before. Raises LabError for what
+        is not offered."""
+        self.predict(option)
 
     def cure(self, place: int) -> None:
         """Carries out one of the remedies beside the refusal that is shown. Raises LabError."""
@@ -104,6 +109,7 @@ class Player(Living):
             "back": self.back,
             "reset": self.reset,
             "predict": lambda: self.predict(message["option"]),
+            "decide": lambda: self.decide(message["option"]),
             "cure": lambda: self.cure(message["place"]),
             "go_to": lambda: self.go_to(message["step"]),
         }

@@ -5,7 +5,7 @@ Nothing here draws anything; :mod:`labkit.ui.performance` plays it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from labkit.lab import Lab
@@ -29,15 +29,38 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """Asked before a step is taken, and no answer is the right one: each of ``acts``, by its name,
+    does something else to the lab before the step goes on. The first is for whoever does not
+    decide."""
+
+    question: str
+    acts: Mapping[str, Action]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What can be decided."""
+        return tuple(self.acts)
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step. ``narration`` is a few sentences, with ``**bold**`` and `` `code` ``; ``look_at``
-    names the nodes of the picture that matter now; ``predict`` is asked before the action."""
+    names the nodes of the picture that matter now. What is ``asked`` before the action is a
+    prediction or a decision. ``tells`` says what came of it, in lines, after the action."""
 
     title: str
     narration: str
     action: Action
     predict: Prediction | None = None
     look_at: tuple[str, ...] = ()
+    decide: Decision | None = None
+    tells: Callable[[Lab], str] | None = None
+
+    @property
+    def asked(self) -> Prediction | Decision | None:
+        """What Next waits for."""
+        return self.predict or self.decide
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from labkit.graph import STATES
 from labkit.pki import chain
 from labkit.ui.inspection import Inspection
 from labkit.ui.performance import Feedback, Frame, Performance
+from labkit.ui.scenario import Decision
 
 Json = dict[str, Any]
 
@@ -31,6 +32,7 @@ def scene_of(play: Performance, run: int) -> Json:
         "steps": play.steps,
         "title": frame.title,
         "narration": frame.narration,
+        "told": frame.told,
         "states": states(frame.states),
         "log": {"run": run, "upto": _last(frame.events), "since": _last(play.before.events)},
         "prediction": _prediction(play),
@@ -104,7 +106,7 @@ def _labels(nodes: Iterable[str], inspections: Mapping[str, Inspection]) -> list
 
 
 def _prediction(play: Performance) -> Json | None:
-    asked = play.prediction
+    asked = play.asked
     if asked is None:
         return None
     return {
@@ -112,6 +114,7 @@ def _prediction(play: Performance) -> Json | None:
         "options": list(asked.options),
         "chosen": play.chosen,
         "open": play.at_present,
+        "decides": isinstance(asked, Decision),
     }
 
 

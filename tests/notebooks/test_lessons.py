@@ -149,6 +149,15 @@ enrollments.create(stopped.name, certificate=stopped.certificate, status="disabl
 hub.devices.disable(stopped.name, "stolen")
 let_mallory_try(stopped)""",
     },
+    "16-breach-drill": {
+        "exercise-contained": """\
+for robbed in (third, fourth):
+    entry_for(robbed, robbed.renew(technician))
+    robbed.provision()
+mine = lab.incident()
+mine.round()
+mine.round()""",
+    },
 }
 COUNTED = """\
 # What is signed to prove possession lasts a day, and answers a fresh code: it is signed anew.

@@ -10,9 +10,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SEEDS = ROOT.parent / "shared" / "seeds"
-COMING = {"16-breach-drill"}
-"""Lessons of the curriculum that may not be there yet."""
-
 COLUMNS = 6
 
 
@@ -54,7 +51,7 @@ def test_what_a_row_names_is_there(row: Row) -> None:
         assert not name or name in functions(ROOT / path), test
         assert (ROOT / path).is_file(), test
     for lesson in row.lessons:
-        assert lesson in COMING or (ROOT / "notebooks" / f"{lesson}.ipynb").is_file(), lesson
+        assert (ROOT / "notebooks" / f"{lesson}.ipynb").is_file(), lesson
 
 
 def functions(path: Path) -> set[str]:

@@ -10,6 +10,7 @@ import pytest
 
 from labkit.scenarios import (
     acquire,
+    breach_drill,
     ca_roll,
     device_roll,
     disallow,
@@ -52,6 +53,7 @@ REFUSED = {
     "device-roll": {3: "not authorised", 4: "401", 8: "it is for smart-x-widget-013"},
     "reprovision": {},
     "disallow": {2: "401", 4: "not authorised", 6: "401", 8: "401", 9: "401"},
+    "breach-drill": {},
 }
 """The steps that fail, and why; every other succeeds."""
 STORIES = [
@@ -69,6 +71,7 @@ STORIES = [
     ca_roll.STORY,
     reprovision.STORY,
     disallow.STORY,
+    breach_drill.STORY,
 ]
 
 

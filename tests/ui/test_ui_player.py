@@ -108,6 +108,7 @@ def test_the_scene_tells_everything_beside_the_picture(player: Player) -> None:
         "options": ["a", "b"],
         "chosen": "",
         "open": True,
+        "decides": False,
     }
     assert (scene["can_back"], scene["can_next"]) == (True, False)
     assert player.svg == player.frame.picture.svg

@@ -16,7 +16,7 @@ class Player {
     this.head = new Head((verb) => this.act(verb));
     this.story = new Story({
       look: (id) => this.stage.point(id),
-      predict: (option) => this.send({ do: "predict", option }),
+      choose: (decides, option) => this.send({ do: decides ? "decide" : "predict", option }),
       why: () => this.why.point(),
     });
     this.why = new Explanation(

@@ -94,10 +94,10 @@ export class Head {
 
 // The narration, what to look at, how a prediction turned out, and the next question.
 export class Story {
-  constructor({ look, predict, why }) {
+  constructor({ look, choose, why }) {
     this.look = look;
     this.why = why;
-    this.question = new Question(predict);
+    this.question = new Question(choose);
     this.told = make("div", { class: "lk-told" });
     this.aside = make("div", { class: "lk-aside" });
     this.el = make("div", { class: "lk-story" }, this.told, this.aside);
@@ -105,21 +105,22 @@ export class Story {
     this.answer = onChange((scene) => this.outcome(scene));
   }
 
-  update({ step, title, narration, look, failure, feedback, explanation, prediction, steps }) {
-    this.tell({ step, title, narration, look, failure, steps });
+  update({ step, title, narration, told, look, failure, feedback, explanation, prediction, steps }) {
+    this.tell({ step, title, narration, told, look, failure, steps });
     this.answer({ step, feedback, explanation });
     this.question.update(prediction, step);
     this.aside.append(this.question.el);
     this.aside.hidden = Boolean(step) && !feedback && !explanation && !prediction;
   }
 
-  narrate({ step, title, narration, look, failure, steps }) {
+  narrate({ step, title, narration, told, look, failure, steps }) {
     const chips = look.map(({ id, label, kind }) =>
       make("button", { type: "button", class: "lk-chip", click: () => this.look(id) },
         label, make("small", {}, kind)));
     this.told.replaceChildren(
       make("h3", { tabindex: "-1" }, step ? title : "Before the first step"),
       make("p", { class: "lk-narration" }, rich(narration)),
+      told ? make("p", { class: "lk-note lk-outcome", role: "note", "aria-label": "What came of it" }, told) : "",
       failure ? make("p", { class: "lk-note lk-bad" }, failure) : "",
       chips.length ? make("p", { class: "lk-look" }, make("span", {}, "Look at"), chips) : "",
       step === steps ? make("p", { class: "lk-soft" }, THE_END) : "");
@@ -159,14 +160,16 @@ function bareAnswer({ label, says, answer }, why) {
     make("p", {}, make("button", { type: "button", class: "lk-link", click: why }, "Why? What was checked, and what cures it")));
 }
 
-// "Predict before you press Next".
+const LEGEND = { false: "Predict before you press Next", true: "Decide before you press Next" };
+
+// What Next waits for: `choose(decides, option)` is called with the answer.
 class Question {
-  constructor(predict) {
-    this.predict = predict;
+  constructor(choose) {
+    this.choose = choose;
     this.hint = make("p", { class: "lk-soft lk-hint" });
     this.options = make("div", { class: "lk-options" });
     this.text = make("p", { class: "lk-question" });
-    this.legend = make("legend", {}, "Predict before you press Next");
+    this.legend = make("legend", {}, LEGEND.false);
     this.el = make("fieldset", { class: "lk-predict" }, this.legend, this.text, this.options, this.hint);
     this.ask = onChange(({ prediction }) => this.build(prediction));
     this.name = `lk-${Math.random().toString(36).slice(2)}`;
@@ -175,7 +178,8 @@ class Question {
   update(prediction, step) {
     this.el.hidden = !prediction;
     if (!prediction) return;
-    this.ask({ step, prediction: { question: prediction.question, options: prediction.options } });
+    const { question, options, decides } = prediction;
+    this.ask({ step, prediction: { question, options, decides } });
     for (const input of this.options.querySelectorAll("input")) {
       input.checked = input.value === prediction.chosen;
       input.disabled = !prediction.open;
@@ -184,10 +188,11 @@ class Question {
     this.hint.textContent = hintFor(prediction);
   }
 
-  build({ question, options }) {
+  build({ question, options, decides }) {
+    this.legend.textContent = LEGEND[decides];
     this.text.textContent = question;
     this.options.replaceChildren(...options.map((option) => make("label", {},
-      make("input", { type: "radio", name: this.name, value: option, change: () => this.predict(option) }),
+      make("input", { type: "radio", name: this.name, value: option, change: () => this.choose(decides, option) }),
       make("span", {}, option))));
   }
 
@@ -200,7 +205,8 @@ class Question {
   }
 }
 
-function hintFor({ chosen, open }) {
+function hintFor({ chosen, open, decides }) {
   if (!open) return chosen ? "That is what you answered." : "The story has gone on without an answer.";
-  return chosen ? "Press Next to see." : "Next waits for your answer.";
+  if (chosen) return decides ? "Press Next to do it." : "Press Next to see.";
+  return "Next waits for your answer.";
 }
