@@ -145,7 +145,7 @@ class Attempts:
             last = select(Attempt.number, Attempt.outcome).where(
                 Attempt.number.in_([row[4] for row in rows])
             )
-            outcomes = dict(session.execute(last).tuples().all())
+            outcomes = dict(session.execute(last).all())
         return [
             Tally(device, service, got_in, count - got_in, outcomes[number] == GOT_IN)
             for device, service, count, got_in, number in rows
