@@ -45,7 +45,7 @@ def alone(
 ) -> Iterator[Notebook]:
     """A notebook of one cell, run, open for as long as this lasts."""
     page = browser.new_page(viewport={"width": 1440, "height": 1200}, reduced_motion="reduce")
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)
     notebook = tools(request).Notebook(page, jupyterlab)
     notebook.open(written(directory, nbformat.v4.new_code_cell(source.strip())))
     notebook.run_all()

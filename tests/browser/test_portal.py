@@ -452,7 +452,7 @@ def test_tables_stay_without_a_kernel(
     assert shown["data"].pop(WIDGET_VIEW)
     source = nbformat.from_dict({**cell, "source": "# was run elsewhere", "metadata": {}})
     page = browser.new_page(viewport={"width": 1024, "height": 900})
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)
     notebook = tools(request).Notebook(page, portal.notebook.server)
     notebook.open(written(tmp_path, source))
     output = page.locator(".jp-OutputArea-output")
