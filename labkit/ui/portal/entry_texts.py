@@ -147,7 +147,6 @@ def body(entry: Entry, before: Entry | None) -> dict[str, Any]:
     found = entry_json(entry)
     for name in ("createdDateTimeUtc", "lastUpdatedDateTimeUtc", "etag"):
         found.pop(name, None)
-    found["capabilities"] = found.pop("capabilities")  # Azure writes it so, and reads it so
     if isinstance(entry.attestation, X509Attestation):
         found["attestation"]["x509"] = {entry.attestation.kind: _slots(entry.attestation, before)}
     return found
