@@ -37,7 +37,7 @@ def _refresh(path: Path) -> bool:
     with tempfile.TemporaryDirectory(prefix="labkit-home-") as home:
         execute(notebook, path.parent, Path(home))
     normalise(notebook)
-    after: str = nbformat.writes(notebook).rstrip("\n") + "\n"  # type: ignore[no-untyped-call]
+    after = written(notebook)
     path.write_text(after)
     return after != before
 
@@ -70,6 +70,14 @@ def normalise(notebook: Any) -> None:
             if len(data) > 1:
                 data.pop(_WIDGET_VIEW, None)
     notebook.metadata = nbformat.from_dict(_METADATA)  # type: ignore[no-untyped-call]
+
+
+def written(notebook: Any) -> str:
+    """The text of its file."""
+    import nbformat
+
+    text: str = nbformat.writes(notebook)  # type: ignore[no-untyped-call]
+    return text.rstrip("\n") + "\n"
 
 
 def lend(lessons: Path, desk: Path) -> list[str]:

@@ -7,6 +7,7 @@ longer to load than everything else.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -74,10 +75,12 @@ class Rooms:
         if not any(self.cloud.hubs):
             self.cloud.hubs.add(DEFAULT_HUB)
         self.server = ServerIdentity(self.tokens, self._path / "server", self._events)
+        ports = replace(ports, hubs=whereabouts.last_hub_ports(self._path))
         self.listener = Listener(self.cloud, self.server, self._events, ports)
         self._leave.callback(self.listener.stop)
         self._leave.callback(whereabouts.forget, self._path)
         whereabouts.tell(self._path, self.listener.host, self.listener.https_port)
+        whereabouts.keep_hub_ports(self._path, self.listener.hub_ports)
         self._host = self.listener.host
         self.supply_chain: SupplyChain[Device] = SupplyChain(
             self.tokens,

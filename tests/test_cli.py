@@ -114,6 +114,21 @@ def test_what_is_announced_is_the_same_after_a_restart(
         assert Path(after["serverCa"]).read_text() == root
 
 
+def test_a_hub_listens_where_it_did_although_an_earlier_port_is_free_by_now(
+    tmp_path: Path, ports: tuple[str, ...]
+) -> None:
+    """And elsewhere where another program has its port meanwhile."""
+    mine = ("--mqtt-port", free_port(), "--https-port", free_port())
+    first = serving(tmp_path / "first", *ports)
+    with first as (other, _), serving(tmp_path / "lab", *mine) as (before, _):
+        port = before["hubs"][0]["httpsPort"]
+    assert port != other["hubs"][0]["httpsPort"]
+    with serving(tmp_path / "lab", *ports) as (after, _):
+        assert after["hubs"][0]["httpsPort"] == port
+    with socket.create_server(("127.0.0.1", port)), serving(tmp_path / "lab", *ports) as (moved, _):
+        assert moved["hubs"][0]["httpsPort"] != port
+
+
 def test_no_secret_is_logged(tmp_path: Path, ports: tuple[str, ...]) -> None:
     with serving(tmp_path / "lab", *ports) as (line, process):
         fetch(line, "/labkit/refusals")

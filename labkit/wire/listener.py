@@ -87,7 +87,7 @@ class Listener:
         wanted = sockets.HTTPS_PORTS if ports.https is None else (ports.https,)
         self.https_port = self._bind_https(wanted, self._services.at_dps)
         self.hub_ports = {
-            name: self._bind_https(sockets.HUB_HTTPS_PORTS, hub)
+            name: self._bind_https(_before(ports.hubs.get(name)), hub)
             for name, hub in self._services.at_hubs.items()
         }
 
@@ -143,6 +143,11 @@ class Listener:
     def _release(self) -> None:
         for bound, _ in self._bound:
             bound.close()
+
+
+def _before(port: int | None) -> Iterable[int]:
+    """What a hub may listen on: where it did the last time, then the next that is free."""
+    return sockets.HUB_HTTPS_PORTS if port is None else (port, *sockets.HUB_HTTPS_PORTS)
 
 
 async def _settled() -> None:

@@ -1,11 +1,13 @@
 """Where the lab of a workspace listens, for other processes that have the workspace at hand.
 
-After a kill the file is there still, and nobody listens; the next start writes it anew.
+After a kill the file is there still, and nobody listens; the next start writes it anew. The ports
+of the hubs are kept for longer: a client that was configured once finds its hub after a restart.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from labkit.errors import NotFound
 from labkit.files import write_whole
 
 _FILE = "listening.json"
+_HUBS = "hub-ports.json"
 
 
 def tell(workspace: Path, host: str, https_port: int) -> None:
@@ -34,6 +37,20 @@ def find(workspace: Path) -> tuple[str, int]:
         raise not_running(workspace, "it says nothing of where it listens") from error
     # Who listens everywhere names no address to dial; the certificate covers localhost in any case.
     return "localhost" if host.is_unspecified else str(host), port
+
+
+def keep_hub_ports(workspace: Path, ports: Mapping[str, int]) -> None:
+    """Each hub, by its name, listens for HTTPS there."""
+    write_whole(workspace / _HUBS, json.dumps(ports))
+
+
+def last_hub_ports(workspace: Path) -> dict[str, int]:
+    """Where each hub listened the last time; nothing where that is not known."""
+    try:
+        found = json.loads((workspace / _HUBS).read_text())
+        return {str(name): int(port) for name, port in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def not_running(workspace: Path, found: str) -> NotFound:
