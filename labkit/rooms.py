@@ -139,7 +139,9 @@ class Rooms:
         LabError."""
         if attacker not in self._incidents:
             names = self.supply_chain.device_names()
-            fleet = Fleet(list(map(self.supply_chain.device, names)), self._events, self.history)
+            devices = list(map(self.supply_chain.device, names))
+            # One after the other: pictures are about who came last, and that is to be the same.
+            fleet = Fleet(devices, self._events, self.history, at_a_time=1)
             self._incidents[attacker] = Incident(
                 fleet, self.attacker(attacker), self._events, self.listener.settle
             )

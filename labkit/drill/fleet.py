@@ -37,10 +37,17 @@ class Fleet:
     """``devices``, at work. A round has each of them register with DPS, connect where its
     certificate is another one than that of its connection, and send one message.
 
-    Raises LabError for none, and for more than 500.
+    ``at_a_time`` of them are at it at once. Raises LabError for none, and for more than 500.
     """
 
-    def __init__(self, devices: Sequence[Device], events: Events, history: History) -> None:
+    def __init__(
+        self,
+        devices: Sequence[Device],
+        events: Events,
+        history: History,
+        *,
+        at_a_time: int = _WORKERS,
+    ) -> None:
         if not 0 < len(devices) <= MOST:
             raise LabError(
                 f"{len(devices)} devices are no fleet that can be run",
@@ -48,7 +55,7 @@ class Fleet:
                 cure="name them: lab.fleet(lab.devices[:100])",
             )
         self.devices, self.rounds = tuple(devices), 0
-        self._events, self._history = events, history
+        self._events, self._history, self._at_a_time = events, history, at_a_time
         self._locks = {device.name: threading.Lock() for device in devices}
         self._speaks: dict[str, x509.Certificate] = {}
 
@@ -60,7 +67,7 @@ class Fleet:
         what is returned, a visit for each device. ``anew``: each leaves its hub first, as one
         that was switched off and on, so that no old connection hides what it would be told."""
         self._history.begin()
-        with ThreadPoolExecutor(_WORKERS, "fleet") as workers:
+        with ThreadPoolExecutor(self._at_a_time, "fleet") as workers:
             visits = list(workers.map(partial(self._visit, anew=anew), self.devices))
         self.rounds += 1
         return visits

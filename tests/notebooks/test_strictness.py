@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,9 @@ def test_one_changed_colour_in_a_picture_fails(tmp_path: Path) -> None:
     copy = tmp_path / LESSON.name
     copy.write_text(with_one_colour_changed(LESSON.read_text()))
     command = [sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-cell-timeout=60", copy]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    home = {**os.environ, "LABKIT_HOME": str(tmp_path / "labs")}  # the lesson's lab is new there
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, cwd=tmp_path, env=home
+    )
     assert done.returncode == 1, done.stdout
     assert "1 failed" in done.stdout
