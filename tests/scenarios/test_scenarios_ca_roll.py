@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
+from performing import Stage
 from stories import CA, enroll, supply_chain
 
 from labkit import Lab
@@ -33,13 +34,9 @@ MOVED, BY_HAND, RENEWED, TAKEN, DELETED, OTHER_WAY, STILL_IN, NAMED = 4, 6, 7, 8
 
 
 @pytest.fixture(scope="module")
-def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Performance]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("LABKIT_HOME", str(tmp_path_factory.mktemp("ca-roll")))
-        played = Performance(STORY)
-        played.go_to(played.steps)
-        yield played
-        played.lab.close()
+def play(stage: Stage) -> Iterator[Performance]:
+    with stage.played(STORY) as performance:
+        yield performance
 
 
 def told(play: Performance, step: int, kind: str) -> list[str]:

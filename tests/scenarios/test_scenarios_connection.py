@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from performing import Stage
 from stories import CA, enroll
 
 from labkit import Lab
@@ -25,13 +26,9 @@ READY, CONNECTED, GADGET, THIEF, LEAF, SENT, VERIFIED, ROOTS, TRUSTS, SCOPE, CUR
 
 
 @pytest.fixture(scope="module")
-def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Performance]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("LABKIT_HOME", str(tmp_path_factory.mktemp("connection")))
-        played = Performance(STORY)
-        played.go_to(played.steps)
-        yield played
-        played.lab.close()
+def play(stage: Stage) -> Iterator[Performance]:
+    with stage.played(STORY) as performance:
+        yield performance
 
 
 def state(frame: Frame, node: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from performing import Stage
 from stories import Story, supply_chain
 
 from labkit import Lab
@@ -31,13 +32,9 @@ READY, RENEWED, HUB, DPS, BESIDE, ALL, UPDATED, FOREIGN, MISNAMED, NAMED = range
 
 
 @pytest.fixture(scope="module")
-def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Performance]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("LABKIT_HOME", str(tmp_path_factory.mktemp("device-roll")))
-        played = Performance(STORY)
-        played.go_to(played.steps)
-        yield played
-        played.lab.close()
+def play(stage: Stage) -> Iterator[Performance]:
+    with stage.played(STORY) as performance:
+        yield performance
 
 
 def issued_to(play: Performance, device: str) -> list[bytes]:

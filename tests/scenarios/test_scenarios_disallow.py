@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 from cryptography import x509
+from performing import Stage
 from stories import CA
 
 from labkit import Lab
@@ -33,13 +34,9 @@ from labkit.ui.performance import Performance
 
 
 @pytest.fixture(scope="module")
-def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Performance]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("LABKIT_HOME", str(tmp_path_factory.mktemp("disallow")))
-        played = Performance(STORY)
-        played.go_to(played.steps)
-        yield played
-        played.lab.close()
+def play(stage: Stage) -> Iterator[Performance]:
+    with stage.played(STORY) as performance:
+        yield performance
 
 
 # ---- the story's promises

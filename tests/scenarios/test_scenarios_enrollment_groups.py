@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from performing import Stage
 
 from labkit.scenarios.enrollment_groups import ASIA, EUROPE, HUBS, LAST, STORY, US
 from labkit.ui.performance import Frame, Performance
@@ -18,13 +19,9 @@ GROUP, REISSUED = "group technician-z", "ca again 1/Technician-Z CA"
 
 
 @pytest.fixture(scope="module")
-def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Performance]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("LABKIT_HOME", str(tmp_path_factory.mktemp("groups")))
-        played = Performance(STORY)
-        played.go_to(played.steps)
-        yield played
-        played.lab.close()
+def play(stage: Stage) -> Iterator[Performance]:
+    with stage.played(STORY) as performance:
+        yield performance
 
 
 def where(frame: Frame) -> dict[str, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from performing import Stage
 from stories import CA, open_lab
 
 from labkit import Lab
@@ -36,14 +37,9 @@ CHANGED, MOVED, ANEW, STAYED, FORGOTTEN, ROLLED, STUCK, TOLD, ALL, LOST, SHUT = 
 
 
 @pytest.fixture(scope="module")
-def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Performance]:
-    """The story, played to its end; what each step found is in its frames and in the lab."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("LABKIT_HOME", str(tmp_path_factory.mktemp("reprovision")))
-        played = Performance(STORY)
-        played.go_to(played.steps)
-        yield played
-        played.lab.close()
+def play(stage: Stage) -> Iterator[Performance]:
+    with stage.played(STORY) as performance:
+        yield performance
 
 
 def hubs_on_the_board(play: Performance, step: int, device: str) -> list[str]:

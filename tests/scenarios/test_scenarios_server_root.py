@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from performing import Stage
 from stories import Story
 
 from labkit import Lab
@@ -30,13 +31,9 @@ READY, RENEWED, ANNOUNCED, SENT, CHANGED, AGAIN, STORE, OTHER, CROSSED, END = ra
 
 
 @pytest.fixture(scope="module")
-def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Performance]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("LABKIT_HOME", str(tmp_path_factory.mktemp("server-root")))
-        played = Performance(STORY)
-        played.go_to(played.steps)
-        yield played
-        played.lab.close()
+def play(stage: Stage) -> Iterator[Performance]:
+    with stage.played(STORY) as performance:
+        yield performance
 
 
 def node(frame: Frame, name: str) -> dict[str, Any]:

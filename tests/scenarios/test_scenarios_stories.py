@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from performing import Stage
 
 from labkit.scenarios import (
     acquire,
@@ -26,7 +27,6 @@ from labkit.scenarios import (
     talking_to_the_hub,
 )
 from labkit.ui.performance import Frame, Performance
-from labkit.ui.scenario import Scenario
 
 REFUSED = {
     "keys": {4: "CKR_KEY_UNEXTRACTABLE", 5: "CKR_PIN_INCORRECT"},
@@ -76,14 +76,9 @@ STORIES = [
 
 
 @pytest.fixture(scope="module", params=STORIES, ids=lambda story: story.name)
-def play(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Performance]:
-    story: Scenario = request.param
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("LABKIT_HOME", str(tmp_path_factory.mktemp(story.name)))
-        played = Performance(story)
-        played.go_to(played.steps)
-        yield played
-        played.lab.close()
+def play(request: Any, stage: Stage) -> Iterator[Performance]:
+    with stage.played(request.param) as performance:
+        yield performance
 
 
 def shown(play: Performance) -> list[Frame]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from performing import Stage
 from stories import CA, Story, enroll, supply_chain
 
 from labkit import Lab
@@ -33,13 +34,9 @@ HUB_CA = f"hub ca {HUB}/company-x"
 
 
 @pytest.fixture(scope="module")
-def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Performance]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("LABKIT_HOME", str(tmp_path_factory.mktemp("talking-to-the-hub")))
-        played = Performance(STORY)
-        played.go_to(played.steps)
-        yield played
-        played.lab.close()
+def play(stage: Stage) -> Iterator[Performance]:
+    with stage.played(STORY) as performance:
+        yield performance
 
 
 def identity(frame: Frame, name: str) -> dict[str, Any]:
