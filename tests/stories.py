@@ -22,7 +22,7 @@ from labkit.pki.authority import Authority
 from labkit.supplychain import CertificateAuthority
 from labkit.wire.ports import Ports
 
-PATIENCE = 5.0
+PATIENCE = 20.0
 """Seconds that a test waits for something that takes milliseconds."""
 
 CA = CertificateAuthority[Device]
