@@ -9,8 +9,32 @@ import argparse
 import json
 import sys
 
-from benchmarks import browser, crowd, hub, issuance, line, picture, registration, startup, verdict
+from benchmarks import (
+    browser,
+    crowd,
+    dps_issuance,
+    hub,
+    issuance,
+    line,
+    picture,
+    registration,
+    startup,
+    verdict,
+)
 from benchmarks.result import Result
+
+_MODULES = (
+    startup,
+    issuance,
+    line,
+    verdict,
+    registration,
+    dps_issuance,
+    crowd,
+    hub,
+    picture,
+    browser,
+)
 
 
 def main() -> int:
@@ -18,8 +42,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="a list of objects, for programs")
     options = parser.parse_args()
     results = []
-    modules = (startup, issuance, line, verdict, registration, crowd, hub, picture, browser)
-    for module in modules:
+    for module in _MODULES:
         print(f"measuring {module.__name__.split('.')[-1]} …", file=sys.stderr)
         results += list(module.measure())
     print(json.dumps([r.to_json() for r in results], indent=2) if options.json else table(results))

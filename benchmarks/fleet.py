@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -137,25 +138,31 @@ def serve(directory: Path, count: int) -> None:
     """Opens a lab, writes a PEM file for each device, says where it is, and waits."""
     ports = Ports(host="127.0.0.1", mqtt=0, https=0)
     with Lab.open(directory / "lab", ports=ports, say=None) as lab:
-        issuer, names = Issuer(), [_name(number) for number in range(count)]
+        issuer = Issuer()
         issuer.enroll(lab.dps)
-        for name in names:
-            certificate, key = issuer.device(name)
-            pem = key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-            sent = chain.to_pem([certificate, issuer.certificate]).encode()
-            (directory / f"{name}.pem").write_bytes(sent + pem)
-        said = {
-            "port": lab.listener.mqtt_port,
-            "scope": lab.dps.id_scope,
-            "serverCa": str(lab.server.root_file),
-            "devices": names,
-        }
-        print(json.dumps(said), flush=True)
+        print(json.dumps(hand_out(directory, issuer, lab, count)), flush=True)
         sys.stdin.read()
+
+
+def hand_out(directory: Path, issuer: Issuer, lab: Lab, count: int) -> dict[str, Any]:
+    """Writes a PEM file for each of so many devices, with its chain and its key. Returns what they
+    have to know of the lab."""
+    names = [_name(number) for number in range(count)]
+    for name in names:
+        certificate, key = issuer.device(name)
+        pem = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        sent = chain.to_pem([certificate, issuer.certificate]).encode()
+        (directory / f"{name}.pem").write_bytes(sent + pem)
+    return {
+        "port": lab.listener.mqtt_port,
+        "scope": lab.dps.id_scope,
+        "serverCa": str(lab.server.root_file),
+        "devices": names,
+    }
 
 
 def enroll(directory: Path, count: int, kind: str) -> None:

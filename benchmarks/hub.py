@@ -25,6 +25,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from benchmarks import mqtt
 from benchmarks.result import Result, median
 
 _ROUNDS, _MESSAGES, _WINDOW = 7, 5_000, 100
@@ -86,7 +87,7 @@ def _mosquitto(directory: Path) -> Iterator[int]:
     files = ["-keyout", "broker.key", "-out", "broker.pem"]
     made = ["openssl", "req", "-x509", "-days", "2", *key, *subject, *files]
     subprocess.run(made, cwd=directory, check=True, capture_output=True)
-    (directory / "broker.conf").write_text(
+    (directory / "broker.conf").writemqtt.text(
         f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nuser root\n"
         f"certfile {directory}/broker.pem\nkeyfile {directory}/broker.key\n"
     )
@@ -151,31 +152,15 @@ def _rate(tls: ssl.SSLContext, port: int, name: str, user: str) -> float:
 
 @contextmanager
 def _connected(tls: ssl.SSLContext, port: int, name: str, user: str) -> Iterator[ssl.SSLSocket]:
-    bare = socket.create_connection(("127.0.0.1", port), _SECONDS)
-    bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    with tls.wrap_socket(bare, server_hostname="127.0.0.1") as connection:
-        head = _text("MQTT") + b"\x04\x82" + struct.pack("!H", 600)
-        connection.sendall(_packet(0x10, head + _text(name) + _text(user)))
+    with mqtt.dial(tls, port) as connection:
+        connection.sendall(mqtt.connect(name, user, keep_alive=600, clean=True))
         assert connection.recv(4) == b"\x20\x02\x00\x00"
         yield connection
 
 
 def _publish(name: str, number: int) -> bytes:
-    topic = _text(f"devices/{name}/messages/events/%24.ct=application%2Fjson&%24.ce=utf-8")
-    return _packet(0x32, topic + struct.pack("!H", number % 65535 + 1) + _BODY)
-
-
-def _text(value: str) -> bytes:
-    return struct.pack("!H", len(value)) + value.encode()
-
-
-def _packet(kind: int, body: bytes) -> bytes:
-    length, size = len(body), b""
-    while True:
-        length, low = divmod(length, 128)
-        size += bytes([low | (0x80 if length else 0)])
-        if not length:
-            return bytes([kind]) + size + body
+    topic = mqtt.text(f"devices/{name}/messages/events/%24.ct=application%2Fjson&%24.ce=utf-8")
+    return mqtt.packet(0x32, topic + struct.pack("!H", number % 65535 + 1) + _BODY)
 
 
 # ---- connections
@@ -185,7 +170,7 @@ def _connections(lab: _Lab) -> Iterator[Result]:
     """All the devices connect; then a method is called on each of them at once."""
     before = lab.ask("resident")
     held = []
-    subscribe = _packet(0x82, b"\x00\x01" + _text("$iothub/methods/POST/#") + b"\x01")
+    subscribe = mqtt.subscribe("$iothub/methods/POST/#")
     for name in lab.said["devices"]:
         user = f"{lab.said['hub']}/{name}/?api-version=2021-04-12"
         entered = _connected(lab.tls, lab.said["port"], name, user)
@@ -221,5 +206,5 @@ def _answer(connections: list[ssl.SSLSocket]) -> None:
             assert isinstance(connection, ssl.SSLSocket)
             call = connection.recv(65536)
             request = call[call.index(b"$rid=") : -len(b"null")].decode()
-            connection.sendall(_packet(0x30, _text(f"$iothub/methods/res/200/?{request}")))
+            connection.sendall(mqtt.packet(0x30, mqtt.text(f"$iothub/methods/res/200/?{request}")))
             waiting.unregister(connection)

@@ -8,10 +8,8 @@ library's TLS and a few bytes of MQTT.
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
@@ -22,12 +20,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from benchmarks import fleet
+from benchmarks import fleet, mqtt
 from benchmarks.result import Result, median
 
 _DEVICES, _ROUNDS = 40, 40
 _FEW, _MANY = 100, 100_000
-_SECONDS = 10.0
 
 
 def measure() -> Iterator[Result]:
@@ -61,10 +58,8 @@ class Served:
     port: int
     devices: tuple[Device, ...]
 
-    def dial(self, context: ssl.SSLContext) -> ssl.SSLSocket:
-        connection = socket.create_connection(("127.0.0.1", self.port), _SECONDS)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return context.wrap_socket(connection, server_hostname="127.0.0.1")
+    def dial(self, device: Device) -> ssl.SSLSocket:
+        return mqtt.dial(device.tls, self.port)
 
 
 @contextmanager
@@ -90,26 +85,9 @@ def _devices(directory: Path, said: dict[str, Any]) -> Iterator[Device]:
 def _packets(scope: str, name: str) -> Iterator[tuple[bytes, bytes]]:
     """CONNECT, SUBSCRIBE, PUBLISH (MQTT 3.1.1), and how the answer to each ends."""
     user = f"{scope}/registrations/{name}/api-version=2019-03-31"
-    head = _text("MQTT") + b"\x04\x80" + struct.pack("!H", 60)
-    yield _packet(0x10, head + _text(name) + _text(user)), b"\x00\x00"
-    filters = _text("$dps/registrations/res/#") + b"\x01"
-    yield _packet(0x82, b"\x00\x01" + filters), b"\x00\x01\x01"
-    topic = _text("$dps/registrations/PUT/iotdps-register/?$rid=1")
-    body = json.dumps({"registrationId": name}).encode()
-    yield _packet(0x32, topic + b"\x00\x02" + body), b'"status":"assigned"'
-
-
-def _text(value: str) -> bytes:
-    return struct.pack("!H", len(value)) + value.encode()
-
-
-def _packet(kind: int, body: bytes) -> bytes:
-    length, size = len(body), b""
-    while True:
-        length, low = divmod(length, 128)
-        size += bytes([low | (0x80 if length else 0)])
-        if not length:
-            return bytes([kind]) + size + body
+    yield mqtt.connect(name, user), b"\x00\x00"
+    yield mqtt.subscribe("$dps/registrations/res/#"), b"\x00\x01\x01"
+    yield mqtt.register(name), b'"status":"assigned"'
 
 
 def _in_turns(lab: Served) -> tuple[list[float], list[float]]:
@@ -117,7 +95,9 @@ def _in_turns(lab: Served) -> tuple[list[float], list[float]]:
     client is done with a handshake before the server is: the next in the row waits for that."""
     bare, full = [], []
     for _ in range(_ROUNDS + 1):
-        bare.append(_seconds(lambda: [lab.dial(device.tls).close() for device in lab.devices]))
+        bare.append(
+            _seconds(lambda: [mqtt.dial(device.tls, lab.port).close() for device in lab.devices])
+        )
         full.append(_seconds(lambda: [_register(lab, device) for device in lab.devices]))
     return bare[1:], full[1:]
 
@@ -130,7 +110,7 @@ def _seconds(call: Callable[[], object]) -> float:
 
 def _register(lab: Served, device: Device) -> None:
     """From the dial to ``assigned``; each packet waits for the answer to the one before."""
-    with lab.dial(device.tls) as connection:
+    with lab.dial(device) as connection:
         for packet, wanted in device.packets:
             connection.sendall(packet)
             found = b""
