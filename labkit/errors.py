@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -109,8 +110,11 @@ class ServiceRefusal(LabError):
     """A cloud service said no: Azure's bare answer, and beside it the trace that explains it.
 
     ``tracking_id`` is the GUID under which ``lab.explain`` finds the trace again;
-    ``checks`` are in the order in which they were made.
+    ``checks`` are in the order in which they were made. ``info`` is what Azure says beside its
+    words, where it says anything.
     """
+
+    info: Mapping[str, str] | None = None
 
     def __init__(
         self, error: AzureError, checks: tuple[Check, ...] = (), *, tracking_id: str = ""
