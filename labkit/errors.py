@@ -77,12 +77,16 @@ class ConnectionFailed(_NotTaken):
     """What a device learns when the hub does not take it, or TLS fails."""
 
 
+class NotIssued(_NotTaken):
+    """What a device learns when its hub has no certificate issued to it."""
+
+
 Distrust = Literal["root", "name", "time", "other"]
 """What a client dislikes about a server: no root of its own vouches for it, it is not the one that
 was dialled, it is not valid by the client's clock, or something else."""
 
 
-class ServerNotTrusted(ProvisioningFailed, ConnectionFailed):
+class ServerNotTrusted(ProvisioningFailed, ConnectionFailed, NotIssued):
     """What a device says that left in TLS by itself: it does not trust the server. Nobody refused
     it, so there is no status. ``why`` tells the kinds apart."""
 

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from labkit.device.firmware.decisions import (
+from labkit.device.firmware.decisions import after, decide
+from labkit.device.firmware.policies import Policies
+from labkit.device.firmware.values import (
     ATTEMPTS,
     Decision,
     Held,
@@ -17,10 +19,7 @@ from labkit.device.firmware.decisions import (
     Outcome,
     Situation,
     Step,
-    after,
-    decide,
 )
-from labkit.device.firmware.policies import Policies
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 LIFE = timedelta(days=3)
