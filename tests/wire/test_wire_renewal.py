@@ -5,27 +5,35 @@ refused at once, what behind the 202, and what becomes of an answer whose device
 
 from __future__ import annotations
 
+import base64
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_der_x509_csr
 from foreign_tools import openssl_verify
 from issuance_stories import (
     DAYS,
     POLICY,
     certificates,
     csr,
+    csr_der,
     managed,
     new_key,
+    rsa_key,
+    tampered,
 )
-from renewal_client import Asking
-from stories import PATIENCE, PemDevice, Story, pem_device, write_device
+from renewal_client import Asking, Heard
+from stories import PATIENCE, PemDevice, Story, eventually, failed_check, pem_device, write_device
 
 from labkit.device.provisioning_client import ProvisioningClient
+from labkit.errors import ProvisioningFailed, TokenError
 from labkit.pki.authority import Authority
 
 NAME = "widget-renewing"
@@ -275,11 +283,15 @@ def _unlink_hub(story: Story) -> None:
     story.lab.registry.namespaces.get("contoso").unlink("contoso-hub")
 
 
+def _wait_for_years(story: Story) -> None:
+    story.lab.clock.advance(days=1200)
+
+
 CONFIGURED: dict[str, tuple[Callable[[Story], None], str]] = {
     "the policy is deleted": (_delete_policy, "has the credential policy"),
     "the hub is unlinked": (_unlink_hub, "is linked to the namespace"),
     "the policy's CA has expired": (
-        lambda story: story.lab.clock.advance(days=1200) and None,
+        _wait_for_years,
         "CA may sign now",
     ),
 }
@@ -341,7 +353,6 @@ def test_a_device_that_is_disabled_meanwhile_gets_no_certificate(
     story.lab.hub().devices.disable(NAME, "stolen")
     held.set()
     assert asking.ended.wait(PATIENCE)
-    story.lab.cloud.hubs.get("contoso-hub")
     begun = story.lab.hub().ask_certificate(NAME, "rid-0009", _body(csr(NAME)))
     assert begun.correlation_id
     story.lab.hub().bring_certificate(NAME)
@@ -430,17 +441,16 @@ def test_only_so_many_devices_may_wait(
 
 
 def test_nobody_waits_for_the_signature_of_another(
-    story_managed: Story, asking: Asking, held: threading.Event, tmp_path: Path
+    story_managed: Story, asking: Asking, held: threading.Event
 ) -> None:
     """Nor the device that asked: it goes on sending while a token takes its time."""
-    story, other = story_managed, pem_device(story_managed, tmp_path / "other", "widget-other")
+    story = story_managed
     asking.ask(csr(NAME))
     assert asking.next().status == 202
     asking.publish(b"{}", topic=f"devices/{NAME}/messages/events/")
     assert story.lab.hub().message_count() == 1
     with ThreadPoolExecutor(1) as pool:
-        found = ProvisioningClient(story.lab.network, other.name, _Proof(other), "mqtt")
-        assert pool.submit(found.register).result(PATIENCE).status == "assigned"
+        assert pool.submit(story.widget.provision).result(PATIENCE).status == "assigned"
     held.set()
     assert asking.next().status == 200
 
