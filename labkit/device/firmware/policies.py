@@ -124,8 +124,9 @@ class Policies:
 
     def renewal_due(self, begin: datetime, end: datetime, name: str) -> datetime:
         """When a device renews a certificate of this validity: always the same moment for the
-        same device and certificate."""
-        share = self.renew_at + self.renew_spread * spread(name, "renew", begin.isoformat())
+        same device and certificate. Which share of the spread it has depends on the day alone, so
+        that a story that is told again is the same."""
+        share = self.renew_at + self.renew_spread * spread(name, "renew", f"{begin:%Y-%m-%d}")
         return begin + (end - begin) * share
 
 
