@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -76,12 +77,16 @@ class ConnectionFailed(_NotTaken):
     """What a device learns when the hub does not take it, or TLS fails."""
 
 
+class NotIssued(_NotTaken):
+    """What a device learns when its hub has no certificate issued to it."""
+
+
 Distrust = Literal["root", "name", "time", "other"]
 """What a client dislikes about a server: no root of its own vouches for it, it is not the one that
 was dialled, it is not valid by the client's clock, or something else."""
 
 
-class ServerNotTrusted(ProvisioningFailed, ConnectionFailed):
+class ServerNotTrusted(ProvisioningFailed, ConnectionFailed, NotIssued):
     """What a device says that left in TLS by itself: it does not trust the server. Nobody refused
     it, so there is no status. ``why`` tells the kinds apart."""
 
@@ -109,8 +114,11 @@ class ServiceRefusal(LabError):
     """A cloud service said no: Azure's bare answer, and beside it the trace that explains it.
 
     ``tracking_id`` is the GUID under which ``lab.explain`` finds the trace again;
-    ``checks`` are in the order in which they were made.
+    ``checks`` are in the order in which they were made. ``info`` is what Azure says beside its
+    words, where it says anything.
     """
+
+    info: Mapping[str, str] | None = None
 
     def __init__(
         self, error: AzureError, checks: tuple[Check, ...] = (), *, tracking_id: str = ""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from labkit.supplychain.accountability import Accountability
     from labkit.supplychain.public_ca import PublicCA
     from labkit.ui.bar import Bars
+    from labkit.ui.dashboard import CertificateBoard
     from labkit.ui.portal import Portal
     from labkit.ui.view import ChainView
 
@@ -291,6 +292,17 @@ class Lab:
         from labkit.ui.portal import Portal
 
         return Portal(self)
+
+    def dashboard(self, hub: str = "") -> CertificateBoard:
+        """The operational certificates of a fleet by days to expiry, renewals done and failed: as
+        the devices report them in their twins, of one hub or of all. Raises NotFound."""
+        from labkit.ui.dashboard import CertificateBoard
+
+        named = [self.hub(hub).name] if hub else []
+        return CertificateBoard(
+            lambda: [one for one in self._rooms.cloud.hubs if not hub or one.name in named],
+            self.clock.now,
+        )
 
     def progress(self) -> Progress:
         """Which stories were played how far, and which exercises are solved, in all workspaces

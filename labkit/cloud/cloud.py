@@ -34,7 +34,9 @@ class Cloud:
         self.database = Database(path, Base.metadata)
         self.refusals = Refusals(self.database, clock, events)
         self.hubs = Hubs(self.database, clock, events, self.refusals)
-        self.registry = DeviceRegistry(self.database, clock, events, self.hubs, tokens)
+        self.registry = DeviceRegistry(
+            self.database, clock, events, self.hubs, self.refusals, tokens
+        )
         self.dps = ProvisioningService(
             self.database, clock, events, self.refusals, self.hubs, self.registry.issuer
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -53,8 +53,10 @@ class Denial(Exception):
     """A no that was found inside a transaction, which it takes back; :meth:`Refusals.told` then
     makes the refusal of it."""
 
-    def __init__(self, error: AzureError, *checks: Check) -> None:
-        self.error, self.checks, self.retry_after = error, checks, 0
+    def __init__(
+        self, error: AzureError, *checks: Check, info: Mapping[str, str] | None = None
+    ) -> None:
+        self.error, self.checks, self.retry_after, self.info = error, checks, 0, info
         super().__init__(error.message)
 
 
@@ -127,6 +129,7 @@ class Refusals:
     ) -> ServiceRefusal:
         """The refusal that a denial is: see :meth:`refuse`."""
         refusal = self.refuse(service, about, denial.error, denial.checks, quiet=quiet)
+        refusal.info = denial.info
         if isinstance(refusal, Throttled):
             refusal.retry_after = denial.retry_after
         return refusal

@@ -63,6 +63,15 @@ def seconds_from(least: float) -> tuple[str, Callable[[Any], bool]]:
     return f"seconds from {least:g} to {_LONGEST:g}", fits
 
 
+def whole_numbers(least: int, most: int) -> tuple[str, Callable[[Any], bool]]:
+    """A switch that is a whole number."""
+
+    def fits(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+    return f"a whole number from {least:,} to {most:,}", fits
+
+
 class Switchboard:
     """The switches of one service. ``name`` is that of the setting that all of them are kept in.
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from cryptography import x509
 
@@ -25,7 +25,7 @@ from labkit.device.network import Network
 from labkit.device.operational import Operational
 from labkit.device.payload import as_json
 from labkit.device.registration import Csr, Transport
-from labkit.errors import BadCertificate, ConnectionFailed, ServerNotTrusted
+from labkit.errors import BadCertificate, ConnectionFailed, LabError, ServerNotTrusted
 from labkit.events import Events
 from labkit.hsm import Token
 from labkit.pki import chain, reading
@@ -34,6 +34,9 @@ from labkit.pki.identity import Identity
 
 _LONGEST_SHOWN = 1_000
 
+
+Renewer: TypeAlias = Literal["dps", "hub"]
+"""Whom a device asks for its next operational certificate."""
 
 Left = Callable[["Device", ServerNotTrusted], None]
 """Told of a device that left in TLS, and why."""
@@ -182,9 +185,51 @@ class Device(Holder):
         )
         self._record("provisioned", f"was assigned to {assigned.hub}")
         if found.chain:
-            self.operational.install(found.chain)
-            self._record("installed", f"has an operational certificate: {chain.names(found.chain)}")
+            self._install_operational(found.chain)
         return assigned
+
+    def renew_operational(self, by: Renewer = "dps") -> x509.Certificate:
+        """A new key pair in its token, a request, and what is issued for it: its operational
+        certificate from now on, which is returned. The one before stays in reserve until the hub
+        has taken the new one: at the next :meth:`connect`.
+
+        ``by`` registering with DPS again, or by asking the ``hub``, with the certificate that it
+        has: then its connection ends. Raises ProvisioningFailed or NotIssued; LabError for a hub
+        that knows no operational certificate yet.
+        """
+        if by == "dps":
+            self.provision(csr=self.operational.request(self.registration_id))
+        else:
+            self._renew_at_hub()
+        assert self.operational.certificate is not None, "it was installed"
+        return self.operational.certificate
+
+    def _renew_at_hub(self) -> None:
+        from labkit.device import hub_certificates, sdk
+
+        network, assigned = self.network, self.assignment
+        identity = self._operational_identity(sdk)
+        if assigned is None or identity is None:
+            raise LabError(
+                f"{self.name} has no operational certificate that could be renewed",
+                expected="one that was issued when it registered",
+                cure='get the first one from DPS: widget.renew_operational("dps")',
+            )
+        csr = self.operational.request(assigned.device_id)
+        self._record("request", f"asks {assigned.hub} for its next certificate")
+        self.disconnect()
+        with self._judging():
+            found = hub_certificates.issue(network, assigned.hub, assigned.device_id, identity, csr)
+        self._install_operational(found)
+
+    def _install_operational(self, found: Sequence[x509.Certificate]) -> None:
+        self.operational.install(found)
+        self._record("installed", f"has an operational certificate: {chain.names(found)}")
+
+    def _operational_identity(self, sdk: Any) -> Any:
+        """What a service has issued to it, as a client shows it; None where nothing was."""
+        proof = self.operational.proof
+        return sdk.TokenX509(*proof) if proof else None
 
     def connect(self) -> Device:
         """Connects to the hub that DPS assigned. Raises ConnectionFailed, and where it is the
@@ -202,14 +247,14 @@ class Device(Holder):
                 expected="an assignment by DPS",
                 cure=f"provision it first: lab.device({self.name!r}).provision()",
             )
-        proof = self.operational.proof
-        identity = sdk.TokenX509(*proof) if proof else self._identity(sdk)
+        identity = self._operational_identity(sdk) or self._identity(sdk)
         with self._judging():
             self._client = sdk.connect(
                 network, assigned.hub, assigned.device_id, identity, reconnects=self._reconnects
             )
             self._presents = identity
             self._flash.learn(taken=chain.thumbprint(self.certificate))
+            self.operational.taken()
             sdk.listen(self._client, self._handlers)
         self._record("connected", f"connected to {assigned.hub}")
         return self
@@ -253,6 +298,11 @@ class Device(Holder):
         as_json(properties)
         with self._judging():
             sdk.report(client, properties)
+
+    def report_operational(self, *, renewals: int = 0, failures: int = 0) -> None:
+        """Tells in its twin of its operational certificate: see ``REPORTED`` of
+        :mod:`labkit.device.operational`. Raises as :meth:`report` does."""
+        self.report(**self.operational.told(renewals=renewals, failures=failures))
 
     def on_method(self, name: str, handler: Callable[[Any], Any]) -> None:
         """Has ``handler`` answer the direct method ``name``, in this and every later connection.

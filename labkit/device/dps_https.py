@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from labkit.device.dps_answer import API_VERSION, PATIENCE, Answer, seconds
+from labkit.device.answer import API_VERSION, PATIENCE, Answer, seconds
 from labkit.device.network import Network
 
 _LARGEST = 1024 * 1024

@@ -9,7 +9,6 @@ It proves who it is by a certificate, whose key may be in a token, or by a symme
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -23,10 +22,19 @@ from urllib.parse import quote
 from cryptography import x509
 
 from labkit.device import dps_https, dps_mqtt, sdk
+from labkit.device.answer import Answer
 from labkit.device.distrust import found_in
-from labkit.device.dps_answer import Answer
+from labkit.device.mqtt_line import NOT_AUTHORIZED
 from labkit.device.network import Network
-from labkit.device.registration import Csr, Registered, Registrar, Transport, csr_text
+from labkit.device.registration import (
+    Csr,
+    Proof,
+    Registered,
+    Registrar,
+    Transport,
+    chain_of,
+    csr_text,
+)
 from labkit.errors import LabError, ProvisioningFailed
 
 MOST_POLLS = 60
@@ -35,13 +43,6 @@ LONGEST_WAIT = 30.0
 
 _TOKEN_SECONDS = 3600
 _FAILURES = (OSError, TimeoutError, ssl.SSLError, ValueError)
-
-
-class Proof(Protocol):
-    """A certificate chain and its key, wherever that is."""
-
-    def load_into(self, context: ssl.SSLContext) -> None:
-        """Makes a TLS context send the one, and sign with the other."""
 
 
 class Connection(Protocol):
@@ -81,7 +82,9 @@ class ProvisioningClient:
             with self._connect() as connection:
                 answer = self._settled(connection)
         except _FAILURES as error:
-            raise found_in(error) or self._failed(str(error) or type(error).__name__) from error
+            told = str(error) or type(error).__name__
+            refused = isinstance(error, ConnectionRefusedError) and told == NOT_AUTHORIZED
+            raise found_in(error) or self._failed(told, refused=refused) from error
         return self._registered(answer)
 
     def _connect(self) -> AbstractContextManager[Connection]:
@@ -112,19 +115,27 @@ class ProvisioningClient:
     def _registered(self, answer: Answer) -> Registered:
         state = answer.body.get("registrationState") or {}
         if answer.status != 200 or answer.body.get("status") != "assigned":
-            raise self._failed(_words(answer, state))
-        chain = tuple(_certificate(text) for text in state.get("issuedCertificateChain", ()))
+            raise self._failed(_words(answer, state), refused=answer.status != 202)
+        chain = self._issued(state)
         if self._csr is not None and not chain:
             raise self._failed("it sent no certificate for the request")
         hub, device_id = str(state.get("assignedHub")), str(state.get("deviceId"))
         return Registered(hub, device_id, "assigned", str(state.get("substatus")), chain)
 
-    def _failed(self, found: str) -> ProvisioningFailed:
-        return ProvisioningFailed(
+    def _issued(self, state: Mapping[str, Any]) -> tuple[x509.Certificate, ...]:
+        try:
+            return chain_of(state.get("issuedCertificateChain", ()))
+        except (ValueError, TypeError) as error:
+            raise self._failed(f"it sent a chain that cannot be read: {error}") from error
+
+    def _failed(self, found: str, *, refused: bool = False) -> ProvisioningFailed:
+        failed = ProvisioningFailed(
             f"DPS did not provision {self._name}",
             found=found,
             cure="ask the lab why, the device learns no more: lab.explain()",
         )
+        failed.refused = refused
+        return failed
 
 
 def registrar(
@@ -142,17 +153,6 @@ def _words(answer: Answer, state: Mapping[str, Any]) -> str:
     text = state.get("errorMessage") or answer.body.get("message", "")
     status = answer.body.get("status", "")
     return " ".join(str(part) for part in (answer.status, status, code, text) if part)
-
-
-def _certificate(text: str) -> x509.Certificate:
-    try:
-        return x509.load_der_x509_certificate(base64.b64decode(text, validate=True))
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise ProvisioningFailed(
-            "DPS sent a chain that cannot be read",
-            expected="certificates as base64 of DER",
-            found=str(error),
-        ) from error
 
 
 def _token(resource: str, key: str) -> str:

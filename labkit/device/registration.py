@@ -6,7 +6,9 @@ send a certificate signing request, too, over MQTT or HTTPS.
 
 from __future__ import annotations
 
-from base64 import b64encode
+import ssl
+from base64 import b64decode, b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
@@ -31,11 +33,24 @@ class Registered:
     chain: tuple[x509.Certificate, ...] = ()
 
 
+class Proof(Protocol):
+    """A certificate chain and its key, wherever that is."""
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Makes a TLS context send the one, and sign with the other."""
+
+
 class Registrar(Protocol):
     """A client of DPS that speaks for one device."""
 
     def register(self) -> Registered:
         """Registers. Raises ProvisioningFailed, or ServerNotTrusted, which is one, too."""
+
+
+def chain_of(texts: Iterable[str]) -> tuple[x509.Certificate, ...]:
+    """Certificates as services send them: each base64 of DER. Raises ValueError."""
+    ders = (b64decode(text, validate=True) for text in texts)
+    return tuple(map(x509.load_der_x509_certificate, ders))
 
 
 def csr_text(csr: Csr) -> str:

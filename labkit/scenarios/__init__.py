@@ -13,6 +13,7 @@ from labkit.scenarios import (
     acquire,
     breach_drill,
     ca_roll,
+    certificate_management,
     device_roll,
     disallow,
     enrollment_groups,
@@ -61,6 +62,7 @@ _EXERCISES = {
     "moved-fleet": _Exercise(reprovision.STORY, reprovision.moved_fleet),
     "one-stolen": _Exercise(disallow.STORY, disallow.one_stolen),
     "contained": _Exercise(breach_drill.STORY, breach_drill.contained),
+    "kept-valid": _Exercise(certificate_management.STORY, certificate_management.kept_valid),
 }
 
 
@@ -83,6 +85,7 @@ _STORIES = {
         reprovision.STORY,
         disallow.STORY,
         breach_drill.STORY,
+        certificate_management.STORY,
     )
 }
 

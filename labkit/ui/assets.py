@@ -16,6 +16,7 @@ _PARTS = {
     "view": _BOARD,
     "player": (*_BOARD, "story", "explanation", "eventlog"),
     "bar": ("dom",),
+    "dashboard": ("dom", "focus"),
     "portal": (
         "dom",
         "inspector",

@@ -11,6 +11,8 @@ from typing import Any
 from cryptography import x509
 
 from labkit.cloud.dps.registrations import ASSIGNING, Operation, Registration
+from labkit.cloud.hub.issuing import Begun
+from labkit.cloud.hub.live import CertificateAnswer
 from labkit.cloud.store import azure_time, wire_etag
 from labkit.errors import ServiceRefusal
 
@@ -47,6 +49,22 @@ def refusal(error: ServiceRefusal, now: datetime) -> dict[str, Any]:
         "message": error.error.message,
         "timestampUtc": timestamp(now),
     }
+
+
+def begun(found: Begun) -> dict[str, Any]:
+    """What a device is told whose request for a certificate is on record."""
+    return {"correlationId": found.correlation_id, "operationExpires": timestamp(found.expires)}
+
+
+def issued(found: CertificateAnswer) -> dict[str, Any]:
+    """What it is told then: base64 of DER, the device's own certificate first and the root last."""
+    certificates = [b64encode(certificate).decode() for certificate in found.chain]
+    return {"correlationId": found.correlation_id, "certificates": certificates}
+
+
+def credential_refusal(error: ServiceRefusal, now: datetime) -> dict[str, Any]:
+    """The body of an error of those requests: one field more than others have."""
+    return {**refusal(error, now), "info": error.info}
 
 
 def operation(found: Operation) -> dict[str, Any]:

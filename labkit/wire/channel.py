@@ -57,6 +57,10 @@ class Channel(Protocol):
         answers keep their order. A client that is gone by then gets no ``then``."""
         ...
 
+    def beside(self, job: Callable[[], None]) -> None:
+        """Does in another thread what nobody waits for: the client goes on meanwhile."""
+        ...
+
     def soon(self, call: Callable[[], None]) -> None:
         """Makes a call on the event loop's thread; from any thread. None once it is closed."""
         ...

@@ -182,6 +182,10 @@ class Link(asyncio.Protocol):
         self._working = True
         self._workers.run(job, lambda result: self._worked(then, result), self._give_up)
 
+    def beside(self, job: Callable[[], None]) -> None:
+        """Does in another thread what nobody waits for: the client goes on meanwhile."""
+        self._workers.run(job, _done, self._give_up)
+
     def soon(self, call: Callable[[], None]) -> None:
         """Makes a call on the loop's thread; from any thread. None once the link is closed."""
         with contextlib.suppress(RuntimeError):  # a loop that is closed: everybody has gone
@@ -371,3 +375,7 @@ class Link(asyncio.Protocol):
 def _cancel(timer: asyncio.TimerHandle | None) -> None:
     if timer is not None:
         timer.cancel()
+
+
+def _done(_: None) -> None:
+    """Nobody waits to hear that it was done."""

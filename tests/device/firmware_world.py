@@ -9,18 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from labkit.device.firmware.decisions import (
+from labkit.device.firmware.decisions import after, decide
+from labkit.device.firmware.policies import Policies
+from labkit.device.firmware.values import (
     ATTEMPTS,
+    ORDERS,
     Decision,
     Held,
     Memory,
     Outcome,
     Situation,
     Step,
-    after,
-    decide,
 )
-from labkit.device.firmware.policies import Policies
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 LIFE = timedelta(days=3)
@@ -48,6 +48,10 @@ class World:
     connected: bool = False
     registered: str = ""
     taken: str = ""
+    operational: Held | None = None
+    operational_reserve: Held | None = None
+    operational_taken: str = ""
+    reported: str = ""
     done: list[tuple[datetime, Step, Outcome]] = field(default_factory=list)
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(2))
 
@@ -63,6 +67,10 @@ class World:
             self.taken == self.use.id,
             self.connected,
             self.can_ask,
+            self.operational,
+            self.operational_reserve,
+            self.operational is not None and self.operational_taken == self.operational.id,
+            self.operational is not None and self.reported == self.memory.report(self.operational),
         )
 
     def step(self) -> Decision:
@@ -109,9 +117,16 @@ class World:
             assert self.taken == self.use.id, "the new one has worked"
             self.reserve = None
             return DONE
-        assert self.use.is_valid(self.now), "nobody asks with a certificate that is not valid"
+        if step is Step.FALL_BACK:
+            assert self.operational_reserve is not None, "there was nothing to fall back to"
+            assert self.operational_taken == self.operational_reserve.id, "to one that worked"
+            self.operational, self.operational_reserve = self.operational_reserve, None
+            return DONE
+        to_hub = step in (Step.CONNECT, Step.ASK_HUB, Step.REPORT)
+        shown = self.situation.shown if to_hub else self.use
+        assert shown.is_valid(self.now), "nobody asks with a certificate that is not valid"
         outcome = self.weather(step, self.now)
-        if outcome is DONE and step is not Step.RENEW and not self.takes(self.use.id):
+        if outcome is DONE and step is not Step.RENEW and not self.takes(shown.id):
             outcome = REFUSED
         if outcome is DONE:
             self._succeed(step)
@@ -123,10 +138,21 @@ class World:
         if step is Step.RENEW:
             made = Held(str(next(self.numbers)), self.now, self.now + LIFE)
             self.use, self.reserve = made, self.use
+        elif step in ORDERS:
+            assert self.operational is None or self.operational_reserve is None, "one at a time"
+            if self.situation.operational_taken:
+                self.operational_reserve = self.operational
+            self.operational = Held(str(next(self.numbers)), self.now, self.now + LIFE)
+            self.assigned, self.connected = True, self.connected and step is Step.ORDER
+        elif step is Step.REPORT:
+            assert self.operational is not None, "there was nothing to report"
+            self.reported = self.memory.report(self.operational)
         elif step is Step.PROVISION:
             self.assigned, self.connected, self.registered = True, False, self.use.id
         else:
             self.connected, self.taken = True, self.use.id
+            if self.operational is not None:
+                self.operational_taken, self.operational_reserve = self.operational.id, None
 
 
 def settled(**start: object) -> World:

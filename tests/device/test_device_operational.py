@@ -13,6 +13,7 @@ from stories import Story, failed_check, said
 from labkit import Lab
 from labkit.cloud.dps.entries import SymmetricKeyAttestation
 from labkit.device import registration
+from labkit.device.device import Renewer
 from labkit.device.provisioning_client import ProvisioningClient
 from labkit.errors import (
     BadCertificate,
@@ -70,13 +71,23 @@ def test_the_sdk_and_the_labs_own_client_say_the_same(story_managed: Story) -> N
     assert by_https == with_csr
 
 
-def test_a_renewal_has_another_key_and_the_old_one_is_destroyed(story_managed: Story) -> None:
+@pytest.mark.parametrize("by", ["dps", "hub"])
+def test_a_renewal_has_another_key_and_the_old_one_is_kept_until_the_new_one_works(
+    story_managed: Story, by: Renewer
+) -> None:
+    """Then it is destroyed. The hub is asked with what it has issued before."""
     widget = story_managed.widget
+    widget.renew_operational("dps")
+    widget.connect()
     for number in (1, 2, 3):
-        widget.provision(csr=widget.operational.request())
-        assert widget.key.token.key_labels == ["identity", f"operational {number}"]
-        widget.connect().send({"number": number})
+        before, now = f"operational {number}", f"operational {number + 1}"
+        widget.renew_operational(by)
+        assert widget.key.token.key_labels == ["identity", before, now]
+        assert widget.operational.reserve
         widget.disconnect()
+        widget.connect().send({"number": number})
+        assert widget.key.token.key_labels == ["identity", now]
+        assert not widget.operational.reserve
         story_managed.lab.clock.advance(days=3)
 
 

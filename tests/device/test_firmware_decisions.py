@@ -12,8 +12,8 @@ from firmware_world import DONE, FAILED, LIFE, REFUSED, START, World, settled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labkit.device.firmware.decisions import Held, Memory, Outcome, Step
 from labkit.device.firmware.policies import Policies, spread
+from labkit.device.firmware.values import Held, Memory, Outcome, Step
 from labkit.errors import LabError
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)

@@ -158,6 +158,16 @@ mine = lab.incident()
 mine.round()
 mine.round()""",
     },
+    "18-certificate-management": {
+        "exercise-kept-valid": """\
+name_policy("weekly")
+namespace.synchronize()
+for widget in delivery:
+    widget.firmware.configure(keep_operational=True)
+    widget.firmware.run()
+live_until((lab.clock.now() - parse_moment(start)).days + 30, delivery)
+kept = delivery""",
+    },
 }
 COUNTED = """\
 # What is signed to prove possession lasts a day, and answers a fresh code: it is signed anew.

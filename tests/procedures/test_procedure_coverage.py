@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SEEDS = ROOT.parent / "shared" / "seeds"
 COLUMNS = 6
+FEATURES = "Overview of features"
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,20 @@ def test_no_heading_of_the_documents_is_missing(number: str) -> None:
         pytest.skip("NOT TESTED: the documents are not beside the project")
     covered = {row.heading for row in rows() if number in row.files}
     assert covered == headings(found[0].read_text())
+
+
+def test_no_row_of_the_feature_table_is_missing() -> None:
+    """Of the document on certificate management, word for word and in both directions; and the
+    name of the test is the row's."""
+    if not (found := list(SEEDS.glob("003_*.txt"))):
+        pytest.skip("NOT TESTED: the documents are not beside the project")
+    lines = [line for line in found[0].read_text().splitlines() if line.startswith("| ")]
+    features = {line.split("|")[1].strip() for line in lines[1:]}
+    covered = [row for row in rows() if "003" in row.files and row.heading == FEATURES]
+    assert {row.procedure for row in covered} == features
+    for row in covered:
+        words = "_".join(re.findall(r"[a-z]+", row.procedure.lower()))
+        assert row.tests[0].endswith(f"__{words}")
 
 
 def headings(text: str) -> set[str]:

@@ -15,7 +15,7 @@ from labkit import Lab
 from labkit.cloud.dps.entries import MIGRATE, NEVER, RESET, STATIC, InitialTwin, ReprovisionPolicy
 from labkit.cloud.hub import authentication as hub_checks
 from labkit.device import Assignment, Device
-from labkit.device.firmware.decisions import Step
+from labkit.device.firmware.values import Step
 
 FIRST, SECOND = "contoso-hub", "fabrikam-hub"
 

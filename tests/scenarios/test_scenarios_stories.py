@@ -13,6 +13,7 @@ from labkit.scenarios import (
     acquire,
     breach_drill,
     ca_roll,
+    certificate_management,
     device_roll,
     disallow,
     enrollment_groups,
@@ -54,6 +55,7 @@ REFUSED = {
     "reprovision": {},
     "disallow": {2: "401", 4: "not authorised", 6: "401", 8: "401", 9: "401"},
     "breach-drill": {},
+    "certificate-management": {4: "not authorised", 10: "400"},
 }
 """The steps that fail, and why; every other succeeds."""
 STORIES = [
@@ -72,6 +74,7 @@ STORIES = [
     reprovision.STORY,
     disallow.STORY,
     breach_drill.STORY,
+    certificate_management.STORY,
 ]
 
 

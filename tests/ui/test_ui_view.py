@@ -102,7 +102,7 @@ def test_a_view_that_nobody_holds_is_let_go(monkeypatch: pytest.MonkeyPatch) -> 
     assert listeners == []
 
 
-@pytest.mark.parametrize("name", ["view", "player", "bar", "portal"])
+@pytest.mark.parametrize("name", ["view", "player", "bar", "portal", "dashboard"])
 def test_the_module_needs_nothing_but_itself(name: str) -> None:
     text = module(name)
     assert not re.search(r"^\s*(import|export (?!default))", text, re.MULTILINE)
@@ -115,7 +115,7 @@ def test_the_module_needs_nothing_but_itself(name: str) -> None:
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_every_script_is_short_and_used(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400
-    joined = "".join(map(module, ("player", "view", "bar", "portal")))
+    joined = "".join(map(module, ("player", "view", "bar", "portal", "dashboard")))
     assert path.read_text().splitlines()[0] in joined
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from labkit.clock import Clock
 from labkit.cloud.adr.authorities import Authorities
 from labkit.cloud.hub import Hubs
-from labkit.cloud.switches import Switch, Switchboard, one_of
+from labkit.cloud.switches import Switch, Switchboard, one_of, whole_numbers
 from labkit.database import Database
 from labkit.events import Events
 
@@ -26,13 +26,15 @@ class Switches(Switchboard):
     ``EC``: P-256 too, as the C sample makes it. ``shortest_validity`` is 1 or 7: the overview and
     the specification name different fewest days for a policy. ``one_policy`` allows a credential
     one policy only, as the preview does. ``synchronizes_itself`` brings the CA of a new policy to
-    the linked hubs at once, as later documents have it.
+    the linked hubs at once, as later documents have it. ``most_renewals_waiting`` is how many
+    devices of a hub may wait for certificates that they asked it for; the next one is refused.
     """
 
     request_key = Switch(P384, *one_of(P384, EC))
     shortest_validity = Switch(1, *one_of(1, 7))
     one_policy = Switch(False, *one_of(False, True))
     synchronizes_itself = Switch(False, *one_of(False, True))
+    most_renewals_waiting = Switch(1_000, *whole_numbers(0, 1_000_000))
 
     def __init__(self, database: Database) -> None:
         super().__init__(database, "registry switches")

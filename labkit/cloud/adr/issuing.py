@@ -6,16 +6,16 @@ is DPS linked to a namespace? ── has that the policy? ── may its CA sign
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import Connection
 
 from labkit.cloud import codes
-from labkit.cloud.adr import ledger, lookups, requests
+from labkit.cloud.adr import conditions, ledger, lookups, requests
 from labkit.cloud.adr.books import Books
 from labkit.cloud.adr.ledger import Entry
 from labkit.cloud.adr.tables import CaRow
@@ -24,17 +24,14 @@ from labkit.cloud.hub.credentials import Credentials
 from labkit.cloud.refusals import Denial
 from labkit.errors import AzureError
 from labkit.pki import profiles, request
-from labkit.trace import Check, failed, first_failure, not_reached, passed
+from labkit.trace import Check, not_reached
 
-LINKED = "the provisioning service is linked to a namespace"
-POLICY = "the namespace has the credential policy that the enrollment names"
-VALID = "the policy's CA may sign now"
-FITS = "the device ID fits into a certificate"
-HUB_LINKED = "the hub that the device is assigned to is linked to the namespace"
-
-_SOURCE = "Azure documentation, IoT Hub: deploy IoT Hub with ADR integration"
 _BY_AUTHORITY = Credentials(by_authority=True)
-_ALL = (LINKED, POLICY, VALID, FITS, requests.FORM, requests.KEY, requests.NAME)
+_ALL = (
+    *(conditions.LINKED, conditions.POLICY, conditions.VALID, conditions.FITS),
+    *(requests.FORM, requests.KEY, requests.NAME),
+)
+_CONDITIONS = (conditions.MANAGED, conditions.HUB_LINKED, conditions.ENABLED)
 
 
 class RegistryIssuer:
@@ -47,15 +44,26 @@ class RegistryIssuer:
         """Examines an order. Raises Denial (400)."""
         with self._books.database.quick_read() as connection:
             namespace, policy = lookups.policy(connection, order.policy)
-        checks: list[Check] = []
-        for check in self._checks(order, namespace, policy):
-            checks.append(check)
-            if check.failed:
-                raise Denial(_answer(check), *checks, *_unasked(checks))
+        _examine(self._checks(order, namespace, policy), _answer, _ALL)
         csr = requests.read(order.request)
         assert csr is not None, "it was examined"
         assert policy is not None, "its absence fails"
         return RegistryCommission(self._books, order, policy, csr)
+
+    def renew(self, hub: str, device_id: str, text: str) -> Callable[[Connection], int]:
+        """Examines what a device has asked its hub for, and signs: by the policy that signed its
+        last certificate. What is returned puts it on record, and gives its number. Raises Denial
+        (400037 where it is the request's fault, else 400040)."""
+        with self._books.database.quick_read() as connection:
+            last = lookups.last_issued(connection, hub, device_id)
+            registration_id, namespace, named = last or (device_id, "", "")
+            policy = lookups.signing(connection, namespace, named)
+        order = Order(registration_id, text, named, device_id)
+        _examine(self._of_renewal(order, hub, last, policy), _renewal_answer)
+        csr = requests.read(text)
+        assert csr is not None, "it was examined"
+        assert policy is not None, "its absence fails"
+        return RegistryCommission(self._books, order, policy, csr).issue(device_id, hub)
 
     def knows(self, registration_id: str) -> Credentials | None:
         """By a CA, where the device has a valid certificate already."""
@@ -72,13 +80,27 @@ class RegistryIssuer:
         return leaf, *(issuer.public_bytes(Encoding.DER) for issuer in issuers)
 
     def _checks(self, order: Order, namespace: str, policy: CaRow | None) -> Iterator[Check]:
-        yield _linked(order, namespace)
-        yield _has_policy(order, namespace, policy)
+        yield conditions.linked(order, namespace)
+        yield from self._of_policy(order, namespace, policy)
+        yield conditions.fits(order)
+        yield from self._of_request(order.request, order.registration_id)
+
+    def _of_renewal(
+        self, order: Order, hub: str, last: tuple[str, str, str] | None, policy: CaRow | None
+    ) -> Iterator[Check]:
+        yield conditions.managed(order.device_id, hub, last)
+        assert last is not None, "asked only after it was found"
+        yield from _of_hub(self._books, order, hub, order.device_id, last[1])
+        yield from self._of_policy(order, last[1], policy)
+        yield from self._of_request(order.request, order.device_id)
+
+    def _of_policy(self, order: Order, namespace: str, policy: CaRow | None) -> Iterator[Check]:
+        yield conditions.has_policy(order, namespace, policy)
         assert policy is not None, "asked only after it was found"
-        yield _may_sign(order, policy, self._books.clock.now())
-        yield _fits(order)
-        key = self._books.switches.request_key
-        yield from requests.examine(order.request, order.registration_id, key)
+        yield conditions.may_sign(order, policy, self._books.clock.now())
+
+    def _of_request(self, text: str, name: str) -> Iterator[Check]:
+        yield from requests.examine(text, name, self._books.switches.request_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,22 +118,11 @@ class RegistryCommission:
         return _BY_AUTHORITY
 
     def check_hub(self, hub: str) -> None:
-        """Raises Denial for a hub of another namespace, or of none."""
-        namespace = self._policy.namespace
-        with self._books.database.quick_read() as connection:
-            linked = lookups.namespace_of(connection, hub)
-        if linked == namespace:
-            return
-        check = failed(
-            HUB_LINKED,
-            self._order.registration_id,
-            f"{hub} belongs to {linked or 'no namespace'}, the policy "
-            f"{self._policy.policy!r} to {namespace}",
-            f"link it: lab.registry.namespaces.get({namespace!r}).link_hub({hub!r})",
-            "let the enrollment name hubs of that namespace",
-            source=_SOURCE,
-        )
-        raise Denial(codes.NOT_ISSUED, check)
+        """Raises Denial for a hub of another namespace, or of none; and for one that has disabled
+        the device."""
+        name = self._order.device_id or self._order.registration_id
+        checks = _of_hub(self._books, self._order, hub, name, self._policy.namespace)
+        _examine(checks, lambda _: codes.NOT_ISSUED)
 
     def issue(self, device_id: str, hub: str) -> Callable[[Connection], int]:
         """Signs for a device; a request that was answered a moment ago is not signed again."""
@@ -152,66 +163,35 @@ class RegistryCommission:
         return replace(entry, der=der, ends=certificate.not_valid_after_utc)
 
 
-def _linked(order: Order, namespace: str) -> Check:
-    if namespace:
-        return passed(LINKED, order.registration_id, f"to {namespace}")
-    return failed(
-        LINKED,
-        order.registration_id,
-        "it is linked to none, so nobody signs for its devices",
-        "link it: lab.registry.namespaces.get(...).link_dps()",
-        source=_SOURCE,
-    )
+def _of_hub(
+    books: Books, order: Order, hub: str, device_id: str, namespace: str
+) -> Iterator[Check]:
+    with books.database.quick_read() as connection:
+        linked_to = lookups.namespace_of(connection, hub)
+    yield conditions.hub_linked(order, hub, linked_to, namespace)
+    yield conditions.enabled(order, hub, books.hubs.get(hub).devices.find(device_id))
 
 
-def _has_policy(order: Order, namespace: str, policy: CaRow | None) -> Check:
-    about = order.registration_id
-    if policy is not None:
-        return passed(POLICY, about, f"{order.policy!r} signs for {policy.days} days")
-    where = f"lab.registry.namespaces.get({namespace!r})"
-    return failed(
-        POLICY,
-        about,
-        f"the enrollment names {order.policy!r}, and {namespace} has no such policy",
-        f"create it: {where}.policies.create({order.policy!r})",
-        "let the enrollment name another one",
-        source=_SOURCE,
-    )
-
-
-def _may_sign(order: Order, policy: CaRow, now: datetime) -> Check:
-    ca = policy.certificate
-    begin, end = ca.not_valid_before_utc, ca.not_valid_after_utc
-    if begin <= now <= end:
-        return passed(VALID, order.registration_id, f"it is valid until {end:%Y-%m-%d}")
-    return failed(
-        VALID,
-        order.registration_id,
-        f"it is valid from {begin:%Y-%m-%d} to {end:%Y-%m-%d}; the lab's clock says {now:%Y-%m-%d}",
-        "create another policy, let the enrollment name it, and synchronise the namespace",
-        "move the lab's clock",
-    )
-
-
-def _fits(order: Order) -> Check:
-    name = order.device_id or order.registration_id
-    if len(name) <= request.LONGEST_CN:
-        return passed(FITS, order.registration_id, f"it has {len(name)} characters")
-    return failed(
-        FITS,
-        order.registration_id,
-        f"{name!r} has {len(name)} characters; there is room for {request.LONGEST_CN}",
-        "give the device a shorter ID in the hub: deviceId of its individual enrollment",
-        source="RFC 5280, appendix A.1 (ub-common-name)",
-    )
+def _examine(
+    checks: Iterable[Check], answer: Callable[[Check], AzureError], every: Iterable[str] = ()
+) -> None:
+    """Raises Denial at the first check that fails, with those of ``every`` that it came before."""
+    made: list[Check] = []
+    for check in checks:
+        made.append(check)
+        if check.failed:
+            asked = {check.name for check in made}
+            later = [not_reached(name) for name in every if name not in asked]
+            raise Denial(answer(check), *made, *later)
 
 
 def _answer(check: Check) -> AzureError:
     """Whether it is the device's request that is at fault, or what DPS was configured with."""
-    return codes.NOT_ISSUED if check.name in (LINKED, POLICY, VALID, FITS) else codes.CSR_REFUSED
+    configured = (conditions.LINKED, conditions.POLICY, conditions.VALID, conditions.FITS)
+    return codes.NOT_ISSUED if check.name in configured else codes.CSR_REFUSED
 
 
-def _unasked(checks: list[Check]) -> list[Check]:
-    asked = {check.name for check in checks}
-    assert first_failure(checks) is not None, "somebody said no"
-    return [not_reached(name) for name in _ALL if name not in asked]
+def _renewal_answer(check: Check) -> AzureError:
+    """The same of a renewal."""
+    by_others = (*_CONDITIONS, conditions.POLICY, conditions.VALID)
+    return codes.CREDENTIAL_FAILED if check.name in by_others else codes.CSR_UNVERIFIED

@@ -1,11 +1,11 @@
-"""What every registration with a request asks the books: statements that are compiled once."""
+"""What every request for a certificate asks the books: statements that are compiled once."""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection, Table, and_, bindparam, func, select
 
 from labkit.cloud.adr.books import DPS
-from labkit.cloud.adr.tables import CaRow, LinkRow
+from labkit.cloud.adr.tables import CaRow, CertificateRow, LinkRow
 from labkit.cloud.prepared import Prepared
 
 _cas: Table = CaRow.__table__  # type: ignore[assignment]
@@ -21,6 +21,21 @@ _find = Prepared(
     .select_from(_links.outerjoin(_cas, _of_policy))
     .where(_links.c.service == DPS)
 )
+_issued: Table = CertificateRow.__table__  # type: ignore[assignment]
+_last_issued = Prepared(
+    select(_issued.c.registration_id, _cas.c.namespace, _cas.c.policy)
+    .select_from(_issued.join(_cas, _cas.c.number == _issued.c.ca))
+    .where(_issued.c.hub == bindparam("at_hub"), _issued.c.device_id == bindparam("of_device"))
+    .order_by(_issued.c.number.desc())
+    .limit(1)
+)
+_signing = Prepared(
+    select(*_cas.c).where(
+        _cas.c.namespace == bindparam("within"),
+        func.lower(_cas.c.policy) == bindparam("named"),
+        _cas.c.retired.is_(None),
+    )
+)
 _namespace = Prepared(select(_links.c.namespace).where(_links.c.service == bindparam("linked")))
 
 
@@ -33,6 +48,19 @@ def policy(connection: Connection, name: str) -> tuple[str, CaRow | None]:
     namespace, *columns = found
     values = dict(zip(_NAMES, columns, strict=True))
     return namespace, CaRow(**values) if values["number"] is not None else None
+
+
+def last_issued(connection: Connection, hub: str, device_id: str) -> tuple[str, str, str] | None:
+    """Under which registration ID, by which namespace and policy a device of a hub got its last
+    certificate; None where it never had one."""
+    found = _last_issued.first(connection, at_hub=hub, of_device=device_id)
+    return None if found is None else (found[0], found[1], found[2])
+
+
+def signing(connection: Connection, namespace: str, policy: str) -> CaRow | None:
+    """The CA that signs for a policy of a namespace now; None where the policy is gone."""
+    found = _signing.first(connection, within=namespace, named=policy.lower())
+    return None if found is None else CaRow(**dict(zip(_NAMES, found, strict=True)))
 
 
 def namespace_of(connection: Connection, service: str) -> str:

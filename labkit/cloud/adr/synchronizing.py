@@ -1,7 +1,7 @@
 """How a hub comes to trust what a namespace issues: its issuing CAs are put among the hub's own
 certificates, verified, for nobody has to prove anything to themselves.
 
-    namespace.synchronize() ──> hub.certificates: adr-short-0A1B2C3D, verified ──> admission
+    namespace.synchronize() ──> hub.certificates: adr-short-2, verified ──> admission
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def withdraw(books: Books, root: CaRow) -> None:
 
 
 def name_in_hub(row: CaRow) -> str:
-    """What an issuing CA is called among a hub's certificates."""
-    thumbprint = chain.thumbprint_sha1(row.certificate)
-    return f"adr-{row.policy[:_LONGEST_IN_NAME]}-{thumbprint[:8]}"
+    """What an issuing CA is called among a hub's certificates. Another policy may have the name of
+    one that is gone, whose CA stays there: the number tells them apart."""
+    return f"adr-{row.policy[:_LONGEST_IN_NAME]}-{row.number}"
 
 
 def _names(held: CaCertificates) -> set[str]:

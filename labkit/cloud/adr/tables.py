@@ -4,11 +4,13 @@ signed once is known for good."""
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from cryptography import x509
 from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
+from labkit.cloud.hub.tables import of_identity
 from labkit.cloud.store import Base
 
 
@@ -61,7 +63,10 @@ class CertificateRow(Base):
     registration ID in lower case, ``public_key`` the SHA-256 of the key that was certified."""
 
     __tablename__ = "adr_certificate"
-    __table_args__ = (Index("adr_certificate_by_device", "device", "ca"),)
+    __table_args__ = (
+        Index("adr_certificate_by_device", "device", "ca"),
+        Index("adr_certificate_by_identity", "hub", "device_id"),
+    )
     number: Mapped[int] = mapped_column(primary_key=True, init=False)
     ca: Mapped[int]
     device: Mapped[str]
@@ -73,3 +78,28 @@ class CertificateRow(Base):
     request: Mapped[bytes]
     at: Mapped[datetime]
     ends: Mapped[datetime]
+
+
+class RenewalRow(Base):
+    """A certificate that a device has asked its hub for, until it has the answer: one at a time.
+
+    ``request`` is the CSR as it came. At first nothing is decided; then ``number`` is that of the
+    certificate that was issued, or ``failure`` says why none was: status, code, message, tracking
+    ID. ``expires`` is by the lab's clock: nobody waits for it longer.
+    """
+
+    __tablename__ = "adr_renewal"
+    __table_args__ = of_identity()
+    hub: Mapped[str] = mapped_column(primary_key=True)
+    device_id: Mapped[str] = mapped_column(primary_key=True)
+    request_id: Mapped[str]
+    correlation_id: Mapped[str]
+    request: Mapped[str]
+    expires: Mapped[datetime]
+    number: Mapped[int] = mapped_column(default=0)
+    failure: Mapped[dict[str, Any]] = mapped_column(default_factory=dict)
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether there is an answer to be brought."""
+        return bool(self.number or self.failure)

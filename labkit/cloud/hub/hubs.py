@@ -14,6 +14,8 @@ from sqlalchemy import select
 from labkit.clock import Clock
 from labkit.cloud import codes
 from labkit.cloud.hub import limits
+from labkit.cloud.hub.issuing import Issuing
+from labkit.cloud.hub.live import Connections
 from labkit.cloud.hub.methods import MethodResult
 from labkit.cloud.hub.names import hub_label, label_of
 from labkit.cloud.hub.service import Hub
@@ -88,6 +90,15 @@ class Hubs:
     def work(self, work: Work) -> None:
         self._shared.work = work
 
+    @property
+    def connections(self) -> Connections:
+        """Who is connected now, to any of them."""
+        return self._shared.running.connections
+
+    def have_issued_by(self, issuing: Issuing) -> None:
+        """Devices that ask their hub for a certificate have it from there."""
+        self._shared.issuing = issuing
+
     def add(self, name: str) -> Hub:
         """A hub linked to DPS, made when absent. ``name`` with or without its domain."""
         label = hub_label(name)
@@ -135,13 +146,12 @@ class Hubs:
 
     def cut_off(self, hub: str, device_id: str) -> None:
         """Ends the connection of a device whose identity moved to another hub."""
-        connections = self._shared.running.connections
-        connections.end(hub, device_id, "its identity moved to another hub")
-        connections.forget(hub, device_id)
+        self.connections.end(hub, device_id, "its identity moved to another hub")
+        self.connections.forget(hub, device_id)
 
     def connected(self) -> int:
         """How many devices are connected now, to any of them."""
-        return self._shared.running.connections.count()
+        return self.connections.count()
 
     def close(self) -> None:
         """Whoever waits for an answer of a device waits no longer, and no job goes on."""

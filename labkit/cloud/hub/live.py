@@ -19,14 +19,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, TypeAlias
 
+from labkit.errors import ServiceRefusal
+
 
 class Subject(StrEnum):
-    """What a device can ask to be told of. Twin answers are for its own requests only."""
+    """What a device can ask to be told of. Twin answers and certificates are for its own requests
+    only."""
 
     MESSAGES = "messages"
     METHODS = "methods"
     DESIRED = "desired"
     TWIN_ANSWERS = "twin answers"
+    CERTIFICATES = "certificates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,18 @@ class DesiredChange:
     patch: Mapping[str, Any]
 
 
-ToDevice: TypeAlias = CloudMessage | MethodCall | DesiredChange
+@dataclass(frozen=True, slots=True)
+class CertificateAnswer:
+    """How a device's request for its next certificate ended: ``chain`` is what was issued and its
+    issuers up to the root, in DER; or it is empty, and ``refusal`` says why."""
+
+    request_id: str
+    correlation_id: str
+    chain: tuple[bytes, ...] = ()
+    refusal: ServiceRefusal | None = None
+
+
+ToDevice: TypeAlias = CloudMessage | MethodCall | DesiredChange | CertificateAnswer
 
 
 class Outlet(Protocol):

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 
 from labkit.cloud import codes
 from labkit.cloud.hub.authentication import Visitor
+from labkit.cloud.hub.issuing import Begun, Issuing
 from labkit.cloud.hub.live import Outlet, Presence, Subject
 from labkit.cloud.hub.reaching import Reaching
 from labkit.cloud.hub.tables import DeviceIdentity, Message, Subscriptions
@@ -98,6 +99,28 @@ class Hub(Reaching):
     def connected(self) -> list[Presence]:
         """The devices that are connected now."""
         return self.connections.of(self.name)
+
+    # ---- its next certificate
+
+    def ask_certificate(self, device_id: str, request_id: str, body: bytes) -> Begun:
+        """A connected device asks for its next certificate; ``body`` is as it came. Raises
+        ServiceRefusal."""
+        self.connections.heard(self.name, device_id, self._clock.now())
+        return self._issuing.begin(self.name, device_id, request_id, body)
+
+    def bring_certificate(self, device_id: str) -> None:
+        """Has decided what the device has asked for, and brings the answer once it listens. May
+        take its time."""
+        self._issuing.bring(self.name, device_id)
+
+    def certificate_arrived(self, device_id: str, correlation_id: str) -> None:
+        """The device has the answer."""
+        self._issuing.arrived(self.name, device_id, correlation_id)
+
+    @property
+    def _issuing(self) -> Issuing:
+        assert self._shared.issuing is not None, "a cloud has a Device Registry"
+        return self._shared.issuing
 
     # ---- telemetry
 

@@ -92,7 +92,7 @@ class Message(Base):
         return f"<Message from {self.device_id}: {self.text}>"
 
 
-def _of_identity() -> tuple[ForeignKeyConstraint]:
+def of_identity() -> tuple[ForeignKeyConstraint]:
     """Goes with the device's identity, when that is deleted or moves to another hub."""
     columns = ["device_identity.hub", "device_identity.device_id"]
     return (ForeignKeyConstraint(["hub", "device_id"], columns, ondelete="CASCADE"),)
@@ -103,7 +103,7 @@ class QueuedMessage(Base):
     clock; ``deliveries`` counts how often it was brought."""
 
     __tablename__ = "queued_message"
-    __table_args__ = _of_identity()
+    __table_args__ = of_identity()
     number: Mapped[int] = mapped_column(primary_key=True, init=False)
     hub: Mapped[str] = mapped_column(index=True)
     device_id: Mapped[str]
@@ -128,7 +128,7 @@ class Subscriptions(Base):
     granted for each subject."""
 
     __tablename__ = "subscriptions"
-    __table_args__ = _of_identity()
+    __table_args__ = of_identity()
     hub: Mapped[str] = mapped_column(primary_key=True)
     device_id: Mapped[str] = mapped_column(primary_key=True)
     granted: Mapped[dict[str, Any]]

@@ -15,141 +15,21 @@ no hub, or told to ──> PROVISION ──> CONNECT ──> rests
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Any
 
+from labkit.device.firmware import upkeep
 from labkit.device.firmware.policies import Policies
-
-
-class Step(StrEnum):
-    """What firmware can do."""
-
-    RENEW = "renew"
-    PROVISION = "provision"
-    CONNECT = "connect"
-    SWITCH = "use the other certificate"
-    RETIRE = "retire the old key"
-    WAIT = "wait"
-    REST = "rest"
-
-
-ATTEMPTS = (Step.RENEW, Step.PROVISION, Step.CONNECT)
-"""Those that ask somebody else."""
-
-
-class Outcome(StrEnum):
-    """How a step went. ``REFUSED``: the other side said no; ``FAILED``: it was not reached."""
-
-    DONE = "done"
-    REFUSED = "refused"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A certificate that the device has: its thumbprint, and from when to when it is valid."""
-
-    id: str
-    begin: datetime
-    end: datetime
-
-    def is_valid(self, moment: datetime) -> bool:
-        """Whether it is valid then."""
-        return self.begin <= moment <= self.end
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """How things are: the certificate in ``use`` and the one in ``reserve``; whether DPS has
-    ``assigned`` a hub, and whether that was with the certificate in use (``registered``); whether
-    a hub has ``taken`` that one, whether there is a connection (``connected``), and whether there
-    is an issuer to ask (``can_ask``)."""
-
-    name: str
-    now: datetime
-    use: Held
-    reserve: Held | None = None
-    assigned: bool = False
-    registered: bool = False
-    taken: bool = False
-    connected: bool = False
-    can_ask: bool = False
-
-    @property
-    def is_valid(self) -> bool:
-        """Whether the certificate in use is valid."""
-        return self.use.is_valid(self.now)
-
-    @property
-    def can_switch(self) -> bool:
-        """Whether the certificate in reserve is valid."""
-        return self.reserve is not None and self.reserve.is_valid(self.now)
-
-    @property
-    def on_trial(self) -> bool:
-        """Whether the certificate in use is a new one that no hub has taken yet."""
-        return self.reserve is not None and not self.taken
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What firmware remembers, in flash: a restart makes it neither forget nor hammer.
-
-    ``failures`` in a row, and ``wait_until``; the same two for renewals; when it connected last;
-    why it was told to be provisioned (``provision``) or to renew (``renew``), empty where it was
-    not; the certificate that was ``refused`` on trial, and when it is tried again (``try_again``)
-    while it is in reserve. ``attempts`` and ``refusals`` count for ever.
-    """
-
-    failures: int = 0
-    wait_until: datetime | None = None
-    renewals_failed: int = 0
-    renew_after: datetime | None = None
-    connected_at: datetime | None = None
-    provision: str = ""
-    renew: str = ""
-    refused: str = ""
-    try_again: datetime | None = None
-    attempts: int = 0
-    refusals: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """As flash keeps it."""
-        found = asdict(self)
-        return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in found.items()}
-
-    @classmethod
-    def from_json(cls, kept: dict[str, Any]) -> Memory:
-        """The inverse of :meth:`to_json`."""
-        known = {field.name: kept[field.name] for field in fields(cls) if field.name in kept}
-        for name in ("wait_until", "renew_after", "connected_at", "try_again"):
-            if known.get(name):
-                known[name] = datetime.fromisoformat(known[name])
-        return cls(**known)
-
-    def told_to_provision(self, why: str) -> Memory:
-        """Somebody wants it to: it does not wait any longer, and the connection that ends by it
-        does not count as one that failed."""
-        return replace(self, provision=why, wait_until=None, connected_at=None)
-
-    def told_to_renew(self, why: str) -> Memory:
-        """Somebody wants it to: it does not wait any longer."""
-        return replace(self, renew=why, renew_after=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The next step and the reason; ``until`` is when to look again, at the latest."""
-
-    step: Step
-    why: str
-    until: datetime | None = None
-
-    def __str__(self) -> str:
-        end = f" until {self.until:%Y-%m-%d %H:%M:%S}" if self.until else ""
-        return f"{self.step}{end}: {self.why}"
+from labkit.device.firmware.upkeep import past
+from labkit.device.firmware.values import (
+    ATTEMPTS,
+    ORDERS,
+    Decision,
+    Memory,
+    Outcome,
+    Situation,
+    Step,
+)
 
 
 def decide(policies: Policies, memory: Memory, situation: Situation) -> Decision:
@@ -168,14 +48,17 @@ def _wishes(p: Policies, m: Memory, s: Situation) -> Iterator[Decision]:
         yield Decision(Step.RENEW, why)
     if m.try_again is not None and s.can_switch and m.try_again <= s.now:
         yield Decision(Step.SWITCH, "it is time to try the new certificate again")
-    if not s.is_valid or not _past(m.wait_until, s.now):
+    yield from upkeep.wishes(p, m, s)
+    if not past(m.wait_until, s.now):
         return
-    if why := _provisioning(p, m, s):
+    if s.is_valid and (why := _provisioning(p, m, s)):
         yield Decision(Step.PROVISION, why)
-    if not s.connected or s.on_trial:
+    if s.may_connect and _is_to_connect(p, s):
         trial = "no hub has taken its new certificate yet"
-        yield Decision(Step.CONNECT, trial if s.on_trial else "it is not connected")
-    if s.reserve is not None and p.retire_old_key and m.try_again is None:
+        is_new = s.on_trial or s.untested
+        yield Decision(Step.CONNECT, trial if is_new else "it is not connected")
+    yield from upkeep.reports(p, s)
+    if s.is_valid and s.reserve is not None and p.retire_old_key and m.try_again is None:
         yield Decision(Step.RETIRE, "its new certificate has worked")
 
 
@@ -189,7 +72,7 @@ def _renewal(p: Policies, m: Memory, s: Situation) -> str:
     """Why it renews now; empty where it does not. While a new one waits to be taken, it asks for
     no other."""
     waiting = s.on_trial or m.try_again is not None
-    if waiting or not s.can_ask or not s.is_valid or not _past(m.renew_after, s.now):
+    if waiting or not s.can_ask or not s.is_valid or not past(m.renew_after, s.now):
         return ""
     if m.renew:
         return m.renew
@@ -202,7 +85,7 @@ def _provisioning(p: Policies, m: Memory, s: Situation) -> str:
     """Why it asks DPS now; empty where it does not."""
     if m.provision:
         return m.provision
-    if not s.assigned:
+    if not s.assigned and not upkeep.has_none(p, s):
         return "it has no hub yet"
     if p.reprovision_after_renewal and s.on_trial and not s.registered:
         return "DPS has not seen its new certificate yet"
@@ -211,11 +94,12 @@ def _provisioning(p: Policies, m: Memory, s: Situation) -> str:
 
 def _idle(p: Policies, m: Memory, s: Situation) -> Decision:
     until = min((at for at in _appointments(p, m, s) if at > s.now), default=None)
-    if not s.is_valid:
+    if not s.may_connect and not (p.keep_operational and s.is_valid):
         return Decision(Step.REST, "it has no valid certificate: somebody has to bring one", until)
-    busy = _provisioning(p, m, s) or not s.connected or s.on_trial
+    busy = _provisioning(p, m, s) or _is_to_connect(p, s) or upkeep.has_none(p, s)
     if busy:
-        why = f"{m.failures} in a row have failed" if m.failures else "too many have failed"
+        failed = m.failures or m.orders_failed
+        why = f"{failed} in a row have failed" if failed else "too many have failed"
         return Decision(Step.WAIT, why, until)
     return Decision(Step.REST, "there is nothing to do", until)
 
@@ -229,10 +113,14 @@ def _appointments(p: Policies, m: Memory, s: Situation) -> Iterator[datetime]:
     if s.reserve is not None:
         yield s.reserve.begin
         yield s.use.end + timedelta(seconds=1)
+    yield from upkeep.appointments(p, m, s)
 
 
-def _past(moment: datetime | None, now: datetime) -> bool:
-    return moment is None or moment <= now
+def _is_to_connect(p: Policies, s: Situation) -> bool:
+    """Whether there is a reason to, a hub to go to and something to show there."""
+    if upkeep.has_none(p, s):
+        return False
+    return not s.connected or s.on_trial or s.untested
 
 
 # ---- what is remembered
@@ -248,12 +136,18 @@ def after(
         m = replace(m, attempts=m.attempts + 1, refusals=refusals)
     if step is Step.RENEW:
         return _after_renewal(p, m, s, outcome)
+    if step in ORDERS:
+        return upkeep.after_order(p, m, s, step, outcome)
+    if step is Step.FALL_BACK:
+        return upkeep.after_fall_back(p, m, s)
     if step is Step.SWITCH:
         return _after_switch(p, m, s)
     if step not in ATTEMPTS:
         return m
     if outcome is not Outcome.DONE:
         return _after_failure(p, m, s, step, outcome)
+    if step is Step.REPORT:
+        return m
     return replace(m, provision="") if step is Step.PROVISION else _after_connection(p, m, s)
 
 
@@ -281,7 +175,7 @@ def _after_connection(p: Policies, m: Memory, s: Situation) -> Memory:
     steady, before = timedelta(seconds=p.steady), m.connected_at
     lasted = before is None or s.now - max(before, m.wait_until or before) >= steady
     m = replace(m, refused="", connected_at=s.now)
-    if lasted or s.on_trial:
+    if lasted or s.on_trial or s.untested:
         return replace(m, failures=0, wait_until=None)
     return _waiting(p, m, s, m.failures + 1)
 
@@ -294,6 +188,8 @@ def _after_failure(p: Policies, m: Memory, s: Situation, step: Step, outcome: Ou
         m = replace(m, provision="the hub does not take it")
     if refused and s.on_trial and not at_once:
         m = replace(m, refused=s.use.id)
+    if refused and step is Step.CONNECT and s.operational is not None:
+        m = replace(m, order_refused=s.operational.id)
     if (at_once or _falls_back(p, m, s)) and failures < p.attempts:
         return replace(m, failures=failures)
     return _waiting(p, m, s, failures)

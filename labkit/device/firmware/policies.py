@@ -26,6 +26,11 @@ class Policies:
     ``fall_back``                      back to the old certificate, while it is valid, where the
                                        new one is refused
     ``retire_old_key``                 destroy the old key once the new certificate has worked
+    ``keep_operational``               have an operational certificate issued by DPS, show it to the
+                                       hub, and renew it like the other: at ``renew_at``
+    ``renew_at_hub``                   ask the hub for the next one, while there is a valid one
+    ``report_certificate``             tell in the twin until when it is valid, and how often it
+                                       was renewed: see ``labkit.device.operational``
     ``keep_hub``                       after a restart, go where it went before; without, ask DPS
                                        at each start
 
@@ -44,6 +49,9 @@ class Policies:
     reprovision_after_renewal: bool = True
     fall_back: bool = True
     retire_old_key: bool = True
+    keep_operational: bool = False
+    renew_at_hub: bool = False
+    report_certificate: bool = True
     keep_hub: bool = True
     first_wait: float = 5.0
     longest_wait: float = 600.0
@@ -116,8 +124,9 @@ class Policies:
 
     def renewal_due(self, begin: datetime, end: datetime, name: str) -> datetime:
         """When a device renews a certificate of this validity: always the same moment for the
-        same device and certificate."""
-        share = self.renew_at + self.renew_spread * spread(name, "renew", begin.isoformat())
+        same device and certificate. Which share of the spread it has depends on the day alone, so
+        that a story that is told again is the same."""
+        share = self.renew_at + self.renew_spread * spread(name, "renew", f"{begin:%Y-%m-%d}")
         return begin + (end - begin) * share
 
 

@@ -10,27 +10,27 @@ Nothing sleeps here: a decision to wait names the moment, and whoever moves the 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
 from labkit.device.credentials import Issuer
-from labkit.device.firmware.decisions import (
+from labkit.device.firmware.decisions import after, decide
+from labkit.device.firmware.policies import Policies
+from labkit.device.firmware.values import (
+    ORDERS,
     Decision,
     Held,
     Memory,
     Outcome,
     Situation,
     Step,
-    after,
-    decide,
 )
-from labkit.device.firmware.policies import Policies
 from labkit.device.flash import Flash
 from labkit.device.handlers import Answer, Received
 from labkit.device.update import UpdateRefused
-from labkit.errors import ConnectionFailed, LabError, ProvisioningFailed
+from labkit.errors import ConnectionFailed, LabError, NotIssued, ProvisioningFailed
 from labkit.pki import chain
 
 if TYPE_CHECKING:
@@ -89,8 +89,9 @@ class Firmware:
     @property
     def situation(self) -> Situation:
         """How things are with the device now."""
-        device, state = self._device, self._flash.state
+        device, state, operational = self._device, self._flash.state, self._device.operational
         use, reserve = _held(device.certificate), device.reserve
+        issued = _first(operational.chain)
         return Situation(
             device.name,
             device.now(),
@@ -101,6 +102,10 @@ class Firmware:
             taken=state.get("taken") == use.id,
             connected=device.connected,
             can_ask=self.issuer is not None,
+            operational=issued,
+            operational_reserve=_first(operational.reserve),
+            operational_taken=operational.is_taken,
+            reported=issued is not None and state.get("reported") == self.memory.report(issued),
         )
 
     @property
@@ -171,15 +176,19 @@ class Firmware:
             Step.CONNECT: self._connect,
             Step.SWITCH: self._device.use_reserve,
             Step.RETIRE: self._device.retire_reserve,
+            Step.ORDER: self._order,
+            Step.ASK_HUB: lambda: self._device.renew_operational("hub"),
+            Step.FALL_BACK: self._device.operational.fall_back,
+            Step.REPORT: self._report,
         }
         try:
             doing[step]()
-        except (ProvisioningFailed, ConnectionFailed) as error:
+        except (ProvisioningFailed, ConnectionFailed, NotIssued) as error:
             return Outcome.REFUSED if error.refused else Outcome.FAILED
         except LabError as error:
-            if step is not Step.RENEW:
+            if step not in (Step.RENEW, Step.REPORT, *ORDERS):
                 raise
-            self._tell("failed", f"got no certificate: {error.message}")
+            self._tell("failed", f"could not {step}: {error.message}")
             return Outcome.REFUSED
         return Outcome.DONE
 
@@ -192,8 +201,18 @@ class Firmware:
         self._device.provision()
         self._device.disconnect()
 
+    def _order(self) -> None:
+        """The connection before, with the old certificate, stays for as long."""
+        self._device.renew_operational("dps")
+
+    def _report(self) -> None:
+        memory, issued = self.memory, _held(self._device.operational.chain[0])
+        self._device.report_operational(renewals=memory.renewals, failures=memory.missed)
+        self._flash.learn(reported=memory.report(issued))
+
     def _connect(self) -> None:
-        if not self.situation.taken:  # an open connection is still that of the old certificate
+        situation = self.situation
+        if not situation.taken or situation.untested:  # it is still that of the old certificate
             self._device.disconnect()
         self._device.connect()
 
@@ -245,6 +264,10 @@ class Firmware:
 def _held(certificate: x509.Certificate) -> Held:
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return Held(chain.thumbprint(certificate), begin, end)
+
+
+def _first(certificates: Sequence[x509.Certificate]) -> Held | None:
+    return _held(certificates[0]) if certificates else None
 
 
 def _switched_off(policy: str) -> Answer:

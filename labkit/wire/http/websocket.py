@@ -138,6 +138,9 @@ class WebSocketConnection:
     def work(self, job: Callable[[], T | Future[T]], then: Callable[[T], None]) -> None:
         self._link.work(job, then)
 
+    def beside(self, job: Callable[[], None]) -> None:
+        self._link.beside(job)
+
     def soon(self, call: Callable[[], None]) -> None:
         self._link.soon(call)
 

@@ -59,6 +59,9 @@ class MqttConnection(Watcher):
     def send(self, message: Publish, arrived: Callable[[], None]) -> None:
         self._link.soon(lambda: self._push(message, arrived))
 
+    def beside(self, job: Callable[[], None]) -> None:
+        self._link.beside(job)
+
     def end(self, why: str) -> None:
         self._link.soon(lambda: self._end(why))
 

@@ -1,15 +1,24 @@
-"""IoT Hub over MQTT: telemetry, twin, methods and messages to the device, translated."""
+"""IoT Hub over MQTT: telemetry, twin, methods, messages to the device and its certificates,
+translated."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from labkit.cloud import strict_json
 from labkit.cloud.hub import Hub
-from labkit.cloud.hub.live import CloudMessage, DesiredChange, MethodCall, Subject, ToDevice
+from labkit.cloud.hub.live import (
+    CertificateAnswer,
+    CloudMessage,
+    DesiredChange,
+    MethodCall,
+    Subject,
+    ToDevice,
+)
 from labkit.cloud.hub.methods import ANSWER
 from labkit.cloud.hub.telemetry import Telemetry
 from labkit.cloud.presented import Presented
@@ -17,7 +26,7 @@ from labkit.errors import NotFound, ServiceRefusal
 from labkit.wire import azure_json
 from labkit.wire.mqtt import topics
 from labkit.wire.mqtt.packets import Connect, MalformedPacket, Publish
-from labkit.wire.mqtt.session import Face, Line
+from labkit.wire.mqtt.session import Face, Job, Line
 
 _TWIN_GET = "$iothub/twin/GET"
 _TWIN_REPORT = "$iothub/twin/PATCH/properties/reported"
@@ -25,6 +34,8 @@ _TWIN_DESIRED = "$iothub/twin/PATCH/properties/desired"
 _TWIN_ANSWERS = "$iothub/twin/res"
 _METHODS = "$iothub/methods/POST"
 _METHOD_ANSWERS = "$iothub/methods/res/"
+_CERTIFICATE = "$iothub/credentials/POST/issueCertificate"
+_CERTIFICATES = "$iothub/credentials/res"
 _OTHERS = f"{_TWIN_GET}/?$rid=…, {_TWIN_REPORT}/?$rid=…, {_METHOD_ANSWERS}200/?$rid=…"
 _SYSTEM = "$."  # the hub's own properties travel among the application's with this in front
 
@@ -45,6 +56,7 @@ class HubFace(Face):
             f"{_METHODS}/#": Subject.METHODS,
             f"{_TWIN_DESIRED}/#": Subject.DESIRED,
             f"{_TWIN_ANSWERS}/#": Subject.TWIN_ANSWERS,
+            f"{_CERTIFICATES}/#": Subject.CERTIFICATES,
         }
         self._taken: list[Telemetry] = []
         hub.connect(device_id, connect.client_id, presented, connect.token, self)
@@ -56,6 +68,9 @@ class HubFace(Face):
         arrived: Callable[[], None] = _nothing
         if isinstance(message, CloudMessage):
             arrived = partial(self._hub.complete, self._device_id, message.number)
+        if isinstance(message, CertificateAnswer):
+            correlation = message.correlation_id
+            arrived = partial(self._hub.certificate_arrived, self._device_id, correlation)
         self._line.send(self._translated(message), arrived)
 
     def end(self, why: str) -> None:
@@ -73,8 +88,10 @@ class HubFace(Face):
     def subscribed(self, subscriptions: Mapping[str, int]) -> None:
         granted = {self._subjects[topic]: qos for topic, qos in subscriptions.items()}
         self._hub.listen(self._device_id, self, granted, clean=self._clean)
+        if Subject.CERTIFICATES in granted:
+            self._bring_certificate()
 
-    def publish(self, message: Publish) -> Iterable[Publish] | None:
+    def publish(self, message: Publish) -> Iterable[Publish] | Job | None:
         if message.topic == self._telemetry or message.topic.startswith(f"{self._telemetry}/"):
             self._taken.append(self._as_telemetry(message))
             return None
@@ -84,6 +101,8 @@ class HubFace(Face):
             return [Publish(_answers(200, rid), azure_json.dumps(self._twin()))]
         if path == _TWIN_REPORT:
             return [self._report(message.payload, rid, values.get("$version", ""))]
+        if path == _CERTIFICATE:
+            return partial(self._ask_certificate, rid, message.payload)
         if path.startswith(_METHOD_ANSWERS):
             self._answer(path.removeprefix(_METHOD_ANSWERS), values.get("$rid", ""), message)
             return []
@@ -106,6 +125,8 @@ class HubFace(Face):
         except BaseException:
             self.closed()
             raise
+        if Subject.CERTIFICATES in found:
+            self._bring_certificate()
         return {
             topic: found[subject] for topic, subject in self._subjects.items() if subject in found
         }
@@ -114,6 +135,8 @@ class HubFace(Face):
         if isinstance(message, MethodCall):  # always at QoS 0 (Azure's document on methods)
             topic = f"{_METHODS}/{message.name}/?$rid={message.request_id}"
             return Publish(topic, azure_json.dumps(message.payload))
+        if isinstance(message, CertificateAnswer):
+            return _of_certificate(message)
         if isinstance(message, DesiredChange):
             body = azure_json.dumps({**message.patch, "$version": message.version})
             return Publish(f"{_TWIN_DESIRED}/?$version={message.version}", body, qos=1)
@@ -147,6 +170,26 @@ class HubFace(Face):
             return Publish(_answers(refusal.error.status, rid), azure_json.dumps(body))
         return Publish(_answers(204, rid, {"$version": str(found)}))
 
+    def _ask_certificate(self, rid: str, payload: bytes) -> Iterable[Publish]:
+        """Whoever gives no $rid has no answer to wait for; it can be explained all the same."""
+        if not rid:
+            why, cure = "there is no $rid in its topic", f"publish to {_CERTIFICATE}/?$rid=…"
+            self._hub.refuse_request(self._device_id, why, cure)
+            return []
+        try:
+            begun = self._hub.ask_certificate(self._device_id, rid, payload)
+        except ServiceRefusal as refusal:
+            return [_of_refusal(rid, refusal)]
+        return self._begun(rid, azure_json.begun(begun))
+
+    def _begun(self, rid: str, body: Mapping[str, Any]) -> Iterator[Publish]:
+        """Taken on the listener's thread: what is begun behind the 202 cannot overtake it."""
+        yield Publish(topics.answer(f"{_CERTIFICATES}/202", rid), azure_json.dumps(body))
+        self._bring_certificate()
+
+    def _bring_certificate(self) -> None:
+        self._line.beside(partial(self._hub.bring_certificate, self._device_id))
+
     def _patch(self, payload: bytes) -> dict[str, Any]:
         patch = strict_json.read_object(payload)
         if patch is None:
@@ -177,6 +220,19 @@ class HubFace(Face):
 
 def _nothing() -> None:
     """Nobody waits to hear that it arrived."""
+
+
+def _of_certificate(answer: CertificateAnswer) -> Publish:
+    if answer.refusal is not None:
+        return replace(_of_refusal(answer.request_id, answer.refusal), qos=1)
+    topic = topics.answer(f"{_CERTIFICATES}/200", answer.request_id)
+    return Publish(topic, azure_json.dumps(azure_json.issued(answer)), qos=1)
+
+
+def _of_refusal(rid: str, refusal: ServiceRefusal) -> Publish:
+    body = azure_json.credential_refusal(refusal, datetime.now(UTC))
+    topic = topics.answer(f"{_CERTIFICATES}/{refusal.error.status}", rid)
+    return Publish(topic, azure_json.dumps(body))
 
 
 def _answers(status: int, rid: str, values: Mapping[str, str] | None = None) -> str:

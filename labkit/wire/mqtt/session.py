@@ -74,6 +74,10 @@ class Line(Protocol):
         whichever is less; ``arrived`` is called once it has it, on the listener's thread."""
         ...
 
+    def beside(self, job: Callable[[], None]) -> None:
+        """Does elsewhere what is no answer; the client goes on meanwhile."""
+        ...
+
     def end(self, why: str) -> None:
         """Closes the connection."""
         ...

@@ -21,12 +21,14 @@ LARGEST_SHOWN = 4096
 _ASKED = {
     "$dps/registrations/PUT/iotdps-register": "asks to be registered",
     "$dps/registrations/GET/iotdps-get-operationstatus": "asks how its registration stands",
+    "$iothub/credentials/POST/issueCertificate": "asks for its next certificate",
     "$iothub/twin/GET": "asks for its twin",
     "$iothub/twin/PATCH/properties/reported": "reports properties",
 }
 _ANSWERED = {
     "$dps/registrations/res": "DPS answers",
     "$iothub/twin/res": "the hub answers",
+    "$iothub/credentials/res": "the hub answers",
 }
 _TOLD = {
     "$iothub/methods/POST": "the hub calls a method of",

@@ -1,4 +1,4 @@
-"""What DPS answers, whichever way it is asked."""
+"""What a service answers, whichever way it is asked."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ PATIENCE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: a status of HTTP, JSON, and how many seconds to wait with the next."""
+    """What came back: a status of HTTP, JSON, how many seconds to wait with the next, and over MQTT
+    the ID of the request that it answers."""
 
     status: int
     body: Mapping[str, Any]
     retry_after: float = 0.0
+    request_id: str = ""
 
 
 def seconds(text: str) -> float:
