@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 from paho.mqtt import client as paho  # type: ignore[import-untyped]
 
-from labkit.device.dps_answer import API_VERSION, PATIENCE, Answer, seconds
+from labkit.device.dps_answer import PATIENCE, Answer, seconds
 from labkit.device.network import Network
 
 _ANSWERS = "$dps/registrations/res/"
@@ -70,11 +70,11 @@ class MqttConnection:
 
 @contextmanager
 def connect(
-    network: Network, where: str, token: str, context: ssl.SSLContext
+    network: Network, where: str, version: str, token: str, context: ssl.SSLContext
 ) -> Iterator[MqttConnection]:
     """A connection to DPS, until the block ends. Raises OSError, ssl.SSLError."""
     client = paho.Client(where.rpartition("/")[2], clean_session=True, protocol=paho.MQTTv311)
-    client.username_pw_set(f"{where}/api-version={API_VERSION}", token or None)
+    client.username_pw_set(f"{where}/api-version={version}", token or None)
     client.tls_set_context(context)
     connection = MqttConnection(client)
     client.connect(network.address, network.mqtt_port)

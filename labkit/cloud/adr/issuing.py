@@ -19,7 +19,7 @@ from labkit.cloud.adr import ledger, lookups, requests
 from labkit.cloud.adr.books import Books
 from labkit.cloud.adr.ledger import Entry
 from labkit.cloud.adr.tables import CaRow
-from labkit.cloud.dps.issuance import Order
+from labkit.cloud.dps.issuance import REGISTRY, Order
 from labkit.cloud.hub.credentials import Credentials
 from labkit.cloud.refusals import Denial
 from labkit.errors import AzureError
@@ -46,7 +46,7 @@ class RegistryIssuer:
     def accept(self, order: Order) -> RegistryCommission:
         """Examines an order. Raises Denial (400)."""
         with self._books.database.quick_read() as connection:
-            namespace, policy = lookups.policy(connection, order.policy)
+            namespace, policy = lookups.policy(connection, order.issuer)
         checks: list[Check] = []
         for check in self._checks(order, namespace, policy):
             checks.append(check)
@@ -90,18 +90,16 @@ class RegistryCommission:
     _policy: CaRow
     _csr: x509.CertificateSigningRequest
 
-    @property
-    def credentials(self) -> Credentials:
-        """A CA above the device: each renewal is another certificate, and the hub need not know."""
-        return _BY_AUTHORITY
+    by = REGISTRY
 
-    def check_hub(self, hub: str) -> None:
-        """Raises Denial for a hub of another namespace, or of none."""
+    def known_by(self, hub: str) -> Credentials:
+        """A CA above the device: each renewal is another certificate, and the hub need not know.
+        Raises Denial for a hub of another namespace, or of none."""
         namespace = self._policy.namespace
         with self._books.database.quick_read() as connection:
             linked = lookups.namespace_of(connection, hub)
         if linked == namespace:
-            return
+            return _BY_AUTHORITY
         check = failed(
             HUB_LINKED,
             self._order.registration_id,
@@ -167,13 +165,13 @@ def _linked(order: Order, namespace: str) -> Check:
 def _has_policy(order: Order, namespace: str, policy: CaRow | None) -> Check:
     about = order.registration_id
     if policy is not None:
-        return passed(POLICY, about, f"{order.policy!r} signs for {policy.days} days")
+        return passed(POLICY, about, f"{order.issuer!r} signs for {policy.days} days")
     where = f"lab.registry.namespaces.get({namespace!r})"
     return failed(
         POLICY,
         about,
-        f"the enrollment names {order.policy!r}, and {namespace} has no such policy",
-        f"create it: {where}.policies.create({order.policy!r})",
+        f"the enrollment names {order.issuer!r}, and {namespace} has no such policy",
+        f"create it: {where}.policies.create({order.issuer!r})",
         "let the enrollment name another one",
         source=_SOURCE,
     )
