@@ -3,10 +3,10 @@ make send to it."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass, replace
+from textwrap import wrap
 
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from issuance_stories import csr_der, new_key
 from stories import Story
 
@@ -56,5 +56,10 @@ def set_authority(story: Story, authority: str, bundle: str = "") -> None:
 
 def csr_pem(name: str, key: object = None) -> str:
     """As the field ``clientCertificateCsr`` holds it, made by a foreign builder."""
-    found = x509.load_der_x509_csr(csr_der(name, key or new_key()))
-    return found.public_bytes(serialization.Encoding.PEM).decode()
+    return armoured(csr_der(name, key or new_key()))
+
+
+def armoured(der: bytes) -> str:
+    """DER between the lines of PEM."""
+    body = "\n".join(wrap(b64encode(der).decode(), 64))
+    return f"-----BEGIN CERTIFICATE REQUEST-----\n{body}\n-----END CERTIFICATE REQUEST-----\n"

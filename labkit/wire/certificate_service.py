@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
+import threading
 from functools import partial
 from ipaddress import ip_address
 
@@ -15,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
-from labkit.cloud.dps.ca_client import CaAnswer, CaQuestion
+from labkit.cloud.dps.ca_client import BUSY, CaAnswer, CaQuestion
 from labkit.events import Events
 from labkit.pki import profiles, request
 from labkit.thirdparty import Account, CertificateService
@@ -27,6 +28,12 @@ from labkit.wire.http.connection import HttpConnection
 from labkit.wire.http.messages import Router
 from labkit.wire.openssl import server_context
 from labkit.wire.tls import Link
+
+AT_A_TIME = 4
+"""Requests that may wait for its answer. As many workers are left to DPS for everything else, when
+it is slow."""
+PATIENCE = 0.5
+"""Seconds that one more waits for its turn; then it is told to come again."""
 
 _HEADERS = {"Content-Type": "application/json; charset=utf-8", "Accept": "application/json"}
 
@@ -41,6 +48,7 @@ class ThirdPartyCa:
         self._service, self._host, self._events = service, host, events
         self._router = Router()
         certificate_service.add_routes(self._router, service)
+        self._turns = threading.BoundedSemaphore(AT_A_TIME)
         self._loop: EventLoop | None = None
         self.port = 0
         self.start()
@@ -112,7 +120,16 @@ class ThirdPartyCa:
         self._service.close()
 
     def ask(self, question: CaQuestion) -> CaAnswer:
-        """What its web service answers to whoever asks with an API key."""
+        """What its web service answers to whoever asks with an API key; 429, where too many wait
+        for an answer already."""
+        if not self._turns.acquire(timeout=PATIENCE):
+            return CaAnswer(BUSY)
+        try:
+            return self._asked(question)
+        finally:
+            self._turns.release()
+
+    def _asked(self, question: CaQuestion) -> CaAnswer:
         context = ssl.create_default_context(cadata=self.web_root_pem)
         connection = http.client.HTTPSConnection(
             self._host, self.port, timeout=asking.SECONDS, context=context

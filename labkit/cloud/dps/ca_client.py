@@ -115,6 +115,8 @@ def _explained(link: Link, about: str, answer: CaAnswer) -> Check:
             "start the lab's stand-in: lab.third_party_ca(...).start()",
         )
     why, cures = _said(answer)
+    if answer.status == BUSY:
+        return failed(REACHED, about, f"{link.name!r} has too much to do", "try it again")
     if answer.status == 401:
         return failed(
             API_KEY,
