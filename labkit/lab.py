@@ -211,6 +211,11 @@ class Lab:
         Raises Conflict where there is another, LabError for what is no name."""
         return self._rooms.third_party_ca(name)
 
+    @property
+    def third_parties(self) -> list[ThirdPartyCa]:
+        """Those that were named: one at most."""
+        return self._rooms.third_parties()
+
     def ledger(self) -> Accountability[Device]:
         """Who signed whom, and who holds which private key: what the supply chain has on record."""
         from labkit.supplychain.accountability import Accountability

@@ -145,10 +145,9 @@ class Rooms:
             raise other_company(name, self._third_party.name)
         return self._third_party
 
-    @property
-    def third_party(self) -> ThirdPartyCa | None:
+    def third_parties(self) -> list[ThirdPartyCa]:
         """The same, where there is one."""
-        return self._third_party
+        return [self._third_party] if self._third_party is not None else []
 
     def _close_third_party(self) -> None:
         if self._third_party is not None:

@@ -10,7 +10,7 @@ from cryptography import x509
 from labkit import ids
 from labkit.cloud.dps import allocation, attestation
 from labkit.cloud.dps.entries import Attestation, Enrollment, X509Attestation
-from labkit.graph import intruder
+from labkit.graph import company, intruder
 from labkit.graph import servers as server_side
 from labkit.graph.hub_lane import draw_hubs
 from labkit.graph.kinds import add_edge, add_node, new_graph
@@ -82,6 +82,7 @@ class _Board:
         self._draw_dps()
         self._draw_hubs()
         self._draw_removed()
+        company.draw(self.graph, lab)
         intruder.draw(self.graph, lab)
         if servers:
             server_side.draw(self.graph, lab)

@@ -354,7 +354,7 @@ def test_arrow_12_dps_to_hub__register_device_thumbprint_and_twin(
     identity = boot.story.lab.hub().devices.get(device.name)
     assert identity.thumbprint == chain.thumbprint(found[0])
     assert identity.secondary_thumbprint == ""
-    assert boot.story.lab.hub().twin(device.name)["tags"] == {"site": "here"}
+    assert boot.story.lab.hub().twin(device.name).tags == {"site": "here"}
 
 
 @TRANSPORTS
