@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 
 from labkit import ids
-from labkit.cloud.dps import allocation, attestation
+from labkit.cloud.dps import allocation, attestation, ca_client
 from labkit.cloud.dps.entries import Attestation, Enrollment, X509Attestation
 from labkit.graph import company, intruder
 from labkit.graph import servers as server_side
@@ -43,8 +43,11 @@ _FAULTS: Final[Mapping[str, StateKey]] = {
     attestation.OWN_ENTRY: "not named",
     attestation.REGISTRATION_ID: "other name",
 }
-_NO_FAULT_OF_THE_DEVICE: Final = (allocation.HUB, allocation.CANDIDATE, allocation.WEBHOOK)
-"""It was admitted, and there was no hub for it."""
+_NO_FAULT_OF_THE_DEVICE: Final = (
+    *(allocation.HUB, allocation.CANDIDATE, allocation.WEBHOOK),
+    *(ca_client.REACHED, ca_client.API_KEY, ca_client.PROFILE, ca_client.GRANTED),
+)
+"""It was admitted, and there was no hub for it, or nobody who signed."""
 
 
 def of_lab(lab: Lab, *, servers: bool = False) -> DiGraph[str]:

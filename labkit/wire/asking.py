@@ -43,12 +43,17 @@ def ask(connection: http.client.HTTPConnection, question: Question) -> tuple[int
             answer = connection.getresponse()
             found = answer.status, answer.read(LARGEST)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        found = 0, f"could not be asked: {error!r}".encode()
+        found = 0, f"could not be asked: {_why(error)}".encode()
     finally:
         connection.close()
     if late.is_set():
         return 0, f"was not done with its answer after {WHOLE_SECONDS:g} s".encode()
     return found
+
+
+def _why(error: Exception) -> str:
+    """The commonest of all in words; systems number it differently."""
+    return "nobody listens there" if isinstance(error, ConnectionRefusedError) else repr(error)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from labkit.scenarios import (
     device_roll,
     disallow,
     enrollment_groups,
+    first_boot,
     first_connection,
     individual_enrollment,
     keys,
@@ -54,6 +55,7 @@ REFUSED = {
     "reprovision": {},
     "disallow": {2: "401", 4: "not authorised", 6: "401", 8: "401", 9: "401"},
     "breach-drill": {},
+    "first-boot": dict.fromkeys((8, 10, 12), "No certificate can be issued"),
 }
 """The steps that fail, and why; every other succeeds."""
 STORIES = [
@@ -72,6 +74,7 @@ STORIES = [
     reprovision.STORY,
     disallow.STORY,
     breach_drill.STORY,
+    first_boot.STORY,
 ]
 
 
