@@ -24,7 +24,8 @@ class Event:
     """One happening: ``number`` counts from 1, ``at`` is the lab's time.
 
     ``source`` is the room it happened in (``hsm``, ``supply chain``, ``tls``, ``mqtt``,
-    ``https``, ``server``, ``dps``, ``registry``, ``hub``, ``device``, ``attacker``, ``lab``),
+    ``https``, ``server``, ``dps``, ``registry``, ``certificate service``, ``hub``, ``device``,
+    ``attacker``, ``lab``),
     ``kind`` a short constant word, ``text`` a sentence for people, ``details`` plain values: what
     went over the wire may be among them, a private key or a PIN never.
     """

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from labkit.ui.dashboard import CertificateBoard
     from labkit.ui.portal import Portal
     from labkit.ui.view import ChainView
+    from labkit.wire.certificate_service import ThirdPartyCa
 
 _open: dict[Path, Lab] = {}
 
@@ -203,6 +204,18 @@ class Lab:
         from labkit.supplychain.public_ca import PublicCA
 
         return PublicCA(name, self._supply_chain)
+
+    def third_party_ca(self, name: str = "Digital-Trust") -> ThirdPartyCa:
+        """A stand-in for a company that issues client certificates as a web service, which DPS can
+        be linked to: founded when first named, and it listens from then on. One a lab.
+
+        Raises Conflict where there is another, LabError for what is no name."""
+        return self._rooms.third_party_ca(name)
+
+    @property
+    def third_parties(self) -> list[ThirdPartyCa]:
+        """Those that were named: one at most."""
+        return self._rooms.third_parties()
 
     def ledger(self) -> Accountability[Device]:
         """Who signed whom, and who holds which private key: what the supply chain has on record."""

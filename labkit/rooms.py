@@ -25,13 +25,17 @@ from labkit.supplychain import SupplyChain
 from labkit.supplychain.carried import copy_of
 from labkit.supplychain.ledger import Ledger
 from labkit.supplychain.records import Records
+from labkit.thirdparty import CertificateService
+from labkit.thirdparty.service import known_name, other_company
 from labkit.wire import webhook, whereabouts
+from labkit.wire.certificate_service import ThirdPartyCa
 from labkit.wire.listener import Listener
 from labkit.wire.ports import Ports
 from labkit.wire.server_identity import TOKEN, ServerIdentity
 from labkit.work import Work
 
 DEFAULT_HUB = "contoso-hub"
+_THIRD_PARTY = "third-party-ca.db"
 
 
 class Rooms:
@@ -47,7 +51,7 @@ class Rooms:
         hubs: tuple[str, ...],
     ) -> None:
         self._path, self._events, self._work = path, events, work
-        self._closed, self._now = False, clock.now
+        self._closed, self._clock, self._now = False, clock, clock.now
         self._impostors: list[Impostor] = []
         self._attackers: dict[str, Attacker] = {}
         self._incidents: dict[str, Incident] = {}
@@ -95,6 +99,10 @@ class Rooms:
         )
         self.server.before_change = self._finish_devices
         self._leave.callback(self._close_devices)
+        self._third_party: ThirdPartyCa | None = None
+        self._leave.callback(self._close_third_party)
+        if name := known_name(self._path / _THIRD_PARTY):
+            self.third_party_ca(name)
         attempts = Attempts(self._path / "attempts.db")
         self._leave.callback(attempts.close)
         self.grounds = Grounds(
@@ -127,6 +135,26 @@ class Rooms:
         flash = Flash(self._path / "impostors" / quote(holder, safe=""), copy.name)
         self._impostors.append(Impostor(holder, copy, flash, lambda: self.network, self._events))
         return self._impostors[-1]
+
+    def third_party_ca(self, name: str) -> ThirdPartyCa:
+        """The certificate service of another company: founded when first named, and DPS has the
+        way to it. Raises Conflict where there is another, LabError for what is no name."""
+        if self._third_party is None:
+            path = self._path / _THIRD_PARTY
+            service = CertificateService(name, path, self.tokens, self._clock, self._events)
+            self._third_party = ThirdPartyCa(service, self._host, self._events)
+            self.cloud.dps.certificate_authorities.ask = self._third_party.ask
+        if self._third_party.name != name:
+            raise other_company(name, self._third_party.name)
+        return self._third_party
+
+    def third_parties(self) -> list[ThirdPartyCa]:
+        """The same, where there is one."""
+        return [self._third_party] if self._third_party is not None else []
+
+    def _close_third_party(self) -> None:
+        if self._third_party is not None:
+            self._third_party.close()
 
     def attacker(self, name: str) -> Attacker:
         """The attacker of this name, made when first named. Raises LabError."""

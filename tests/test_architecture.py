@@ -25,7 +25,7 @@ LEVELS = (
     ("workspace",),
     ("hsm",),
     ("pki",),
-    ("cloud", "supplychain", "device"),
+    ("cloud", "supplychain", "device", "thirdparty"),
     ("wire",),
     ("drill",),
     ("explanation", "rooms", "lab"),
@@ -117,6 +117,10 @@ def test_devices_know_the_cloud_only_through_the_network() -> None:
 
 def test_the_supply_chain_knows_neither_cloud_nor_device() -> None:
     assert not imports_of("supplychain") & {"cloud", "wire", "device"}
+
+
+def test_another_company_knows_none_of_us() -> None:
+    assert not imports_of("thirdparty") & {"cloud", "wire", "device", "supplychain"}
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if room(p) == "pki"], ids=lambda p: p.name)

@@ -16,6 +16,7 @@ SIGNING_MISMATCH = AzureError(
 )  # iotedge #2739
 NO_SUCH_ENROLLMENT = AzureError(404, 404201, "Enrollment not found.")
 NO_SUCH_REGISTRATION = AzureError(404, 404202, "Registration not found.")
+NO_SUCH_RESOURCE = AzureError(404, 404203, "Resource not found.")
 ENROLLMENT_EXISTS = AzureError(409, 409201, "Enrollment already exists.")
 AT_WORK = AzureError(409, 409203, "Precondition failed.")  # sdk-c common_prov_e2e.c
 STALE_ENTRY = AzureError(412, 412201, "Precondition failed.")

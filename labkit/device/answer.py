@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-API_VERSION = "2025-07-01-preview"
-"""The first that knows certificate signing requests in this form."""
 PATIENCE = 30.0
 """Seconds for one answer."""
 

@@ -157,14 +157,20 @@ class Device(Holder):
         registration_id: str = "",
         csr: Csr | None = None,
         transport: Transport = "mqtt",
+        api_version: str = "",
+        symmetric_key: str = "",
     ) -> Assignment:
         """Registers with DPS and remembers the hub. Raises ProvisioningFailed, and where it is the
         device that does not trust the server ServerNotTrusted, which is one, too.
 
         ``registration_id`` is what its firmware is configured with: the CN of its certificate,
         unless given. With ``csr`` it asks DPS for a certificate as well, and what is issued is its
-        operational credential from now on: ``widget.operational.request()`` makes one. By
-        Microsoft's SDK, or, with ``csr`` or over ``https``, by the lab's own client.
+        operational credential from now on: ``widget.operational.request()`` makes one. Of
+        ``api_version`` 2025-07-01-preview, which is meant without one, the Device Registry signs;
+        of 2021-11-01-preview a certificate authority, and a trust bundle may come along, which is
+        tried, and installed. A ``symmetric_key`` (base64) takes the place of the certificate that
+        it was made with. By Microsoft's SDK, or, with any of these or over ``https``, by the lab's
+        own client.
         """
         from labkit.device import (  # slow to import, and a lab opens without
             provisioning_client,
@@ -173,11 +179,13 @@ class Device(Holder):
 
         network, name = self.network, registration_id or self.registration_id
         asked = f" as {registration_id}" if registration_id else ""
-        sent = chain.names(self.chain)
+        sent = "a token of its symmetric key" if symmetric_key else chain.names(self.chain)
         self._record("provision", f"asks DPS to provision it{asked}, sending {sent}")
         with self._judging():
-            identity = self._identity(sdk)
-            client = provisioning_client.registrar(network, name, identity, transport, csr)
+            proof = symmetric_key or self._identity(sdk)
+            client = provisioning_client.registrar(
+                network, name, proof, transport, csr, api_version
+            )
             found = client.register()
         assigned = Assignment(found.hub, found.device_id, found.status, found.substatus)
         self._flash.learn(
@@ -186,6 +194,8 @@ class Device(Holder):
         self._record("provisioned", f"was assigned to {assigned.hub}")
         if found.chain:
             self._install_operational(found.chain)
+        if found.trust_bundle:
+            self._take_bundle(found.trust_bundle)
         return assigned
 
     def renew_operational(self, by: Renewer = "dps") -> x509.Certificate:
@@ -230,6 +240,10 @@ class Device(Holder):
         """What a service has issued to it, as a client shows it; None where nothing was."""
         proof = self.operational.proof
         return sdk.TokenX509(*proof) if proof else None
+
+    def _take_bundle(self, bundle: Sequence[x509.Certificate]) -> None:
+        if why := trust_bundle.install_delivered(self, bundle):
+            self._record("left out", f"does not install the trust bundle that DPS sent: {why}")
 
     def connect(self) -> Device:
         """Connects to the hub that DPS assigned. Raises ConnectionFailed, and where it is the

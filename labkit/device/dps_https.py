@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from labkit.device.answer import API_VERSION, PATIENCE, Answer, seconds
+from labkit.device.answer import PATIENCE, Answer, seconds
 from labkit.device.network import Network
 
 _LARGEST = 1024 * 1024
@@ -18,8 +18,10 @@ _LARGEST = 1024 * 1024
 class HttpsConnection:
     """One connection, kept for all requests. ``where`` is ``{idScope}/registrations/{id}``."""
 
-    def __init__(self, connection: http.client.HTTPSConnection, where: str, token: str) -> None:
-        self._connection, self._where = connection, where
+    def __init__(
+        self, connection: http.client.HTTPSConnection, where: str, version: str, token: str
+    ) -> None:
+        self._connection, self._where, self._version = connection, where, version
         self._headers = {"Content-Type": "application/json"}
         if token:
             self._headers["Authorization"] = token
@@ -33,7 +35,7 @@ class HttpsConnection:
         return self._ask("GET", f"operations/{operation_id}", None)
 
     def _ask(self, method: str, what: str, body: bytes | None) -> Answer:
-        path = f"/{self._where}/{what}?api-version={API_VERSION}"
+        path = f"/{self._where}/{what}?api-version={self._version}"
         self._connection.request(method, path, body, self._headers)
         response = self._connection.getresponse()
         found: dict[str, Any] = json.loads(response.read(_LARGEST) or b"{}")
@@ -42,13 +44,13 @@ class HttpsConnection:
 
 @contextmanager
 def connect(
-    network: Network, where: str, token: str, context: ssl.SSLContext
+    network: Network, where: str, version: str, token: str, context: ssl.SSLContext
 ) -> Iterator[HttpsConnection]:
     """A connection to DPS, until the block ends. Raises OSError, ssl.SSLError."""
     opened = http.client.HTTPSConnection(
         network.address, network.https_port, timeout=PATIENCE, context=context
     )
     try:
-        yield HttpsConnection(opened, where, token)
+        yield HttpsConnection(opened, where, version, token)
     finally:
         opened.close()

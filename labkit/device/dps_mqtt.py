@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from labkit.device import mqtt_line
-from labkit.device.answer import API_VERSION, Answer
+from labkit.device.answer import Answer
 from labkit.device.mqtt_line import MqttLine
 from labkit.device.network import Network
 
@@ -34,9 +34,9 @@ class MqttConnection:
 
 @contextmanager
 def connect(
-    network: Network, where: str, token: str, context: ssl.SSLContext
+    network: Network, where: str, version: str, token: str, context: ssl.SSLContext
 ) -> Iterator[MqttConnection]:
     """A connection to DPS, until the block ends. Raises OSError, ssl.SSLError."""
-    client_id, user = where.rpartition("/")[2], f"{where}/api-version={API_VERSION}"
+    client_id, user = where.rpartition("/")[2], f"{where}/api-version={version}"
     with mqtt_line.connected(network, client_id, user, token, context, _ANSWERS) as line:
         yield MqttConnection(line)

@@ -17,10 +17,11 @@ from cryptography import x509
 
 from labkit.device import mqtt_line
 from labkit.device.answer import Answer
+from labkit.device.dialects import base64_of, chain_of
 from labkit.device.distrust import found_in
 from labkit.device.mqtt_line import NOT_AUTHORIZED, MqttLine
 from labkit.device.network import Network
-from labkit.device.registration import Proof, chain_of, csr_text
+from labkit.device.registration import Proof
 from labkit.errors import NotIssued
 
 API_VERSION = "2025-08-01-preview"
@@ -61,7 +62,7 @@ def issue(
 def _asked(
     line: MqttLine, hub: str, device_id: str, csr: x509.CertificateSigningRequest
 ) -> tuple[x509.Certificate, ...]:
-    said = {"id": device_id, "csr": csr_text(csr)}
+    said = {"id": device_id, "csr": base64_of(csr)}
     topic = _ASK.format(uuid.uuid4())
     answer = line.ask(topic, json.dumps(said).encode())
     for _ in range(MOST_ANSWERS):

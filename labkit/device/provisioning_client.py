@@ -19,22 +19,13 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from cryptography import x509
-
 from labkit.device import dps_https, dps_mqtt, sdk
 from labkit.device.answer import Answer
+from labkit.device.dialects import REGISTRY, dialect
 from labkit.device.distrust import found_in
 from labkit.device.mqtt_line import NOT_AUTHORIZED
 from labkit.device.network import Network
-from labkit.device.registration import (
-    Csr,
-    Proof,
-    Registered,
-    Registrar,
-    Transport,
-    chain_of,
-    csr_text,
-)
+from labkit.device.registration import Csr, Proof, Registered, Registrar, Transport
 from labkit.errors import LabError, ProvisioningFailed
 
 MOST_POLLS = 60
@@ -65,6 +56,7 @@ class ProvisioningClient:
         proof: Proof | str,
         transport: Transport = "mqtt",
         csr: Csr | None = None,
+        api_version: str = REGISTRY,
     ) -> None:
         if transport not in ("mqtt", "https"):
             raise LabError(
@@ -73,7 +65,7 @@ class ProvisioningClient:
                 cure="choose one of these: transport=...",
             )
         self._network, self._name, self._proof = network, registration_id, proof
-        self._transport, self._csr = transport, csr
+        self._transport, self._csr, self._dialect = transport, csr, dialect(api_version)
 
     def register(self) -> Registered:
         """Registers, and waits for the outcome. Raises ProvisioningFailed, which repeats what the
@@ -90,20 +82,20 @@ class ProvisioningClient:
     def _connect(self) -> AbstractContextManager[Connection]:
         context = ssl.create_default_context(cadata=self._network.server_roots)
         where = f"{self._network.id_scope}/registrations/{self._name}"
-        token = ""
+        version, token = self._dialect.version, ""
         if isinstance(self._proof, str):
             token = _token(where, self._proof)
         else:
             self._proof.load_into(context)
         if self._transport == "https":
-            return dps_https.connect(self._network, where, token, context)
-        return dps_mqtt.connect(self._network, where, token, context)
+            return dps_https.connect(self._network, where, version, token, context)
+        return dps_mqtt.connect(self._network, where, version, token, context)
 
     def _settled(self, connection: Connection) -> Answer:
         """The first answer that is final."""
         said: dict[str, Any] = {"registrationId": self._name}
         if self._csr is not None:
-            said["csr"] = csr_text(self._csr)
+            said[self._dialect.field] = self._dialect.text(self._csr)
         answer = connection.register(json.dumps(said).encode())
         for _ in range(MOST_POLLS):
             if answer.status != 202:
@@ -116,17 +108,11 @@ class ProvisioningClient:
         state = answer.body.get("registrationState") or {}
         if answer.status != 200 or answer.body.get("status") != "assigned":
             raise self._failed(_words(answer, state), refused=answer.status != 202)
-        chain = self._issued(state)
+        chain, bundle = self._dialect.issued(state), self._dialect.trust_bundle(state)
         if self._csr is not None and not chain:
             raise self._failed("it sent no certificate for the request")
         hub, device_id = str(state.get("assignedHub")), str(state.get("deviceId"))
-        return Registered(hub, device_id, "assigned", str(state.get("substatus")), chain)
-
-    def _issued(self, state: Mapping[str, Any]) -> tuple[x509.Certificate, ...]:
-        try:
-            return chain_of(state.get("issuedCertificateChain", ()))
-        except (ValueError, TypeError) as error:
-            raise self._failed(f"it sent a chain that cannot be read: {error}") from error
+        return Registered(hub, device_id, "assigned", str(state.get("substatus")), chain, bundle)
 
     def _failed(self, found: str, *, refused: bool = False) -> ProvisioningFailed:
         failed = ProvisioningFailed(
@@ -139,12 +125,19 @@ class ProvisioningClient:
 
 
 def registrar(
-    network: Network, name: str, identity: sdk.TokenX509, transport: Transport, csr: Csr | None
+    network: Network,
+    name: str,
+    proof: sdk.TokenX509 | str,
+    transport: Transport,
+    csr: Csr | None,
+    api_version: str = "",
 ) -> Registrar:
-    """Who asks DPS for a device: Microsoft's SDK, where it can; else the client of this module."""
-    if csr is None and transport == "mqtt":
-        return sdk.SdkRegistrar(network, name, identity)
-    return ProvisioningClient(network, name, identity, transport, csr)
+    """Who asks DPS for a device: Microsoft's SDK, where it can; else the client of this module.
+    ``api_version`` is one of :mod:`labkit.device.dialects`, where the device wants that."""
+    plain = csr is None and transport == "mqtt" and not api_version
+    if plain and not isinstance(proof, str):
+        return sdk.SdkRegistrar(network, name, proof)
+    return ProvisioningClient(network, name, proof, transport, csr, api_version or REGISTRY)
 
 
 def _words(answer: Answer, state: Mapping[str, Any]) -> str:

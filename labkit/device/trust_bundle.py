@@ -65,6 +65,24 @@ def take(device: Device, payload: Any) -> Answer:
     return Answer(200, {"trusts": [chain.common_name(root) for root in roots]})
 
 
+def install_delivered(device: Device, bundle: Sequence[x509.Certificate]) -> str:
+    """Installs the bundle that DPS has sent with an assignment, in place of the whole trust store.
+    Returns why not, where it does not; empty where it does: a bundle with which the device would be
+    cut off is tried, and left.
+
+    Nobody is told: DPS asks for no answer.
+    """
+    roots = list(dict.fromkeys(bundle))
+    try:
+        _check(roots)
+        try_out(device.network, roots)
+    except (BadCertificate, ServerNotTrusted, ConnectionFailed) as error:
+        return error.found
+    if set(roots) != set(device.trusted_roots):
+        device.install_roots(roots)
+    return ""
+
+
 def try_out(network: Network, roots: Sequence[x509.Certificate]) -> None:
     """A handshake with the server, in which these roots alone are trusted; nothing is said in it.
 
@@ -96,12 +114,17 @@ def _read(payload: Any) -> tuple[list[x509.Certificate], bool]:
     if not isinstance(pem, str) or not isinstance(untried, bool):
         raise _unfit('a JSON object with PEM in "roots"', "another payload")
     roots = list(dict.fromkeys(reading.read_certificates(pem)))
+    _check(roots)
+    return roots, untried
+
+
+def _check(roots: Sequence[x509.Certificate]) -> None:
+    """Raises BadCertificate for what is no trust store."""
     if len(roots) > MOST_ROOTS:
         raise _unfit(f"at most {MOST_ROOTS} roots", f"{len(roots)}")
     for root in roots:
         if why := _fault(root):
             raise _unfit("roots: CA certificates that sign themselves, and are still valid", why)
-    return roots, untried
 
 
 def _fault(root: x509.Certificate) -> str:

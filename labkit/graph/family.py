@@ -15,7 +15,7 @@ from labkit.graph.kinds import Board, EdgeKind, Node, Zone
 FoldForm = Literal["rows", "tiles", "stack"]
 MOST_CARDS: Final = 3
 MOST_ROWS: Final = 12
-MOST_TILES: Final = {"device": 200, "enrollment": 60, "identity": 60}
+MOST_TILES: Final = {"device": 200, "client-certificate": 60, "enrollment": 60, "identity": 60}
 """Enrollments and identities repeat what the devices show. Where there are several hubs, the
 devices even show whose they are: then many identities are a stack."""
 

@@ -24,9 +24,12 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
         "intermediate-ca": _CERTIFICATE + "M10.4 12.8v2.4l1-.7 1 .7v-2.4",
         "device": "M4 4h8v8H4zM6.2 1.8V4M9.8 1.8V4M6.2 12v2.2M9.8 12v2.2"
         "M1.8 6.2H4M1.8 9.8H4M12 6.2h2.2M12 9.8h2.2",
+        "client-certificate": _CERTIFICATE + "M10.4 12.8v2.4l1-.7 1 .7v-2.4M3.6 12.6 5 14l2.4-2.8",
         "attacker": "M2 7.6h12M4.2 7.6 5 2.6h6l.8 5M5.3 9.4a1.7 1.7 0 1 0 .01 0z"
         "M10.7 9.4a1.7 1.7 0 1 0 .01 0zM7 10.8h2M4 14.2c2.4-1 5.6-1 8 0",
         "ca-entry": _UPLOADED,
+        "ca-link": "M6.4 9.6 9.6 6.4M7.2 4.8l1.6-1.6a2.9 2.9 0 0 1 4 4L11.2 8.8"
+        "M8.8 11.2l-1.6 1.6a2.9 2.9 0 0 1-4-4L4.8 7.2",
         "hub-ca": _UPLOADED,
         "enrollment": "M2.5 3h11v10h-11zM5 6.2h6M5 9.4h3",
         "enrollment-group": "M6 4h8M6 8h8M6 12h8M2.4 4h.8M2.4 8h.8M2.4 12h.8",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 
 from labkit import ids
-from labkit.cloud.dps import allocation, attestation
+from labkit.cloud.dps import allocation, attestation, ca_client
 from labkit.cloud.dps.entries import Attestation, Enrollment, X509Attestation
-from labkit.graph import intruder, registry
+from labkit.graph import company, intruder, registry
 from labkit.graph import servers as server_side
 from labkit.graph.hub_lane import draw_hubs
 from labkit.graph.kinds import add_edge, add_node, new_graph
@@ -43,8 +43,11 @@ _FAULTS: Final[Mapping[str, StateKey]] = {
     attestation.OWN_ENTRY: "not named",
     attestation.REGISTRATION_ID: "other name",
 }
-_NO_FAULT_OF_THE_DEVICE: Final = (allocation.HUB, allocation.CANDIDATE, allocation.WEBHOOK)
-"""It was admitted, and there was no hub for it."""
+_NO_FAULT_OF_THE_DEVICE: Final = (
+    *(allocation.HUB, allocation.CANDIDATE, allocation.WEBHOOK),
+    *(ca_client.REACHED, ca_client.API_KEY, ca_client.PROFILE, ca_client.GRANTED),
+)
+"""It was admitted, and there was no hub for it, or nobody who signed."""
 
 
 def of_lab(lab: Lab, *, servers: bool = False) -> DiGraph[str]:
@@ -83,6 +86,7 @@ class _Board:
         self._draw_hubs()
         registry.draw(self.graph, lab)
         self._draw_removed()
+        company.draw(self.graph, lab)
         intruder.draw(self.graph, lab)
         if servers:
             server_side.draw(self.graph, lab)

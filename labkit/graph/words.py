@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from labkit.graph import company
 from labkit.graph.family import Family, Fold
 from labkit.graph.hub_signs import spread
 from labkit.graph.kinds import KIND_WORDS, Board, Edge, Node, Zone
@@ -44,12 +45,14 @@ _BROKEN_VERBS: Final = {
 }
 _ENTRY_VERBS: Final = {  # of an entry for one device, by the link's label
     "names": "names {}",
+    company.ASKS: "has {} sign",
     "admits": "admits {}",
     "keeps out": "keeps out {}",
     "not named": "does not name {}",
 }
 _PLURAL: Final = {
     "device": "devices",
+    "client-certificate": "client certificates",
     "enrollment": "individual enrollments",
     "identity": "device identities",
 }

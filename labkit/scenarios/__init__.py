@@ -17,6 +17,7 @@ from labkit.scenarios import (
     device_roll,
     disallow,
     enrollment_groups,
+    first_boot,
     first_connection,
     first_device,
     individual_enrollment,
@@ -62,6 +63,7 @@ _EXERCISES = {
     "moved-fleet": _Exercise(reprovision.STORY, reprovision.moved_fleet),
     "one-stolen": _Exercise(disallow.STORY, disallow.one_stolen),
     "contained": _Exercise(breach_drill.STORY, breach_drill.contained),
+    "own-profile": _Exercise(first_boot.STORY, first_boot.own_profile),
     "kept-valid": _Exercise(certificate_management.STORY, certificate_management.kept_valid),
 }
 
@@ -85,6 +87,7 @@ _STORIES = {
         reprovision.STORY,
         disallow.STORY,
         breach_drill.STORY,
+        first_boot.STORY,
         certificate_management.STORY,
     )
 }

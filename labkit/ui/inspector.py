@@ -18,6 +18,7 @@ from labkit.graph.removed import Removed, removed
 from labkit.graph.servers import ENDPOINT, ISSUING, are_shown, node_of
 from labkit.hsm.key_folder import FILE_KEYS
 from labkit.pki import chain
+from labkit.ui import company
 from labkit.ui.inspection import Inspection, certificate_facts
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class _Inspector:
         for attacker in self._lab.attackers:
             facts = tuple(_deeds(attacker, self._lab))
             yield intruder.node_of(attacker), Inspection(attacker.name, "attacker", facts)
+        yield from company.inspections(self._lab)
         yield from issued_by_registry(self._lab)
         yield from _uploaded(self._lab.dps.certificates, "entry ", KIND_WORDS["ca-entry"])
         yield from self._groups()

@@ -10,11 +10,14 @@ from typing import Any
 
 from cryptography import x509
 
+from labkit.cloud.dps.issuance import AUTHORITY
 from labkit.cloud.dps.registrations import ASSIGNING, Operation, Registration
+from labkit.cloud.dps.trust_bundles import TrustBundle
 from labkit.cloud.hub.issuing import Begun
 from labkit.cloud.hub.live import CertificateAnswer
 from labkit.cloud.store import azure_time, wire_etag
 from labkit.errors import ServiceRefusal
+from labkit.pki import chain
 
 # Made once: json.dumps makes one for each call that has options.
 _writer = json.JSONEncoder(separators=(",", ":"))
@@ -75,14 +78,48 @@ def operation(found: Operation) -> dict[str, Any]:
         state = {"registrationId": row.registration_id, "status": found.status}
         body["registrationState"] = state
     elif row is not None:
-        body["registrationState"] = {**device_state(row), **_issued(found.chain)}
+        bundle = {"trustBundle": trust_bundle(found.trust_bundle)} if found.trust_bundle else {}
+        body["registrationState"] = {**device_state(row), **_issued(row, found.chain), **bundle}
     return body
 
 
-def _issued(chain: Sequence[bytes]) -> dict[str, Any]:
-    """Base64 of DER, the device's own certificate first and the root last."""
-    found = [b64encode(certificate).decode() for certificate in chain]
-    return {"issuedCertificateChain": found} if found else {}
+def _issued(row: Registration, certificates: Sequence[bytes]) -> dict[str, Any]:
+    """The device's own certificate first and the root last: base64 of DER each, or PEM of all,
+    as the version has it that knows the issuer."""
+    if not certificates:
+        return {}
+    if row.issued_by == AUTHORITY:
+        found = map(x509.load_der_x509_certificate, certificates)
+        return {"issuedClientCertificate": chain.to_pem(found)}
+    return {"issuedCertificateChain": [b64encode(der).decode() for der in certificates]}
+
+
+def trust_bundle(found: TrustBundle) -> dict[str, Any]:
+    """A trust bundle, as back ends and devices see it."""
+    return {
+        "certificates": [
+            {"certificate": chain.to_pem([each]), "metadata": certificate_info(each)}
+            for each in found.certificates
+        ],
+        "id": found.id,
+        "createdDateTime": timestamp(found.stamp.created),
+        "lastModifiedDateTime": timestamp(found.stamp.updated),
+        "etag": wire_etag(found.stamp.etag),
+    }
+
+
+def certificate_info(certificate: x509.Certificate) -> dict[str, Any]:
+    """What Azure tells of a certificate."""
+    return {
+        "subjectName": distinguished_name(certificate.subject),
+        "sha1Thumbprint": chain.thumbprint_sha1(certificate),
+        "sha256Thumbprint": chain.thumbprint(certificate),
+        "issuerName": distinguished_name(certificate.issuer),
+        "notBeforeUtc": f"{certificate.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}",
+        "notAfterUtc": f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+        "serialNumber": serial_number(certificate),
+        "version": certificate.version.value + 1,
+    }
 
 
 def device_state(row: Registration) -> dict[str, Any]:

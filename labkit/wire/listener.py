@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import threading
-from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from labkit.cloud import Cloud
@@ -16,6 +13,7 @@ from labkit.events import Events
 from labkit.wire import sockets, webhook
 from labkit.wire.channel import Application, Channel
 from labkit.wire.endpoints import GLOBAL_ENDPOINT, SERVICE_ENDPOINT
+from labkit.wire.event_loop import EventLoop
 from labkit.wire.http.connection import HttpConnection
 from labkit.wire.http.messages import Answerer
 from labkit.wire.http.services import Services
@@ -23,13 +21,6 @@ from labkit.wire.mqtt.connection import MqttConnection
 from labkit.wire.ports import Ports
 from labkit.wire.server_identity import ServerIdentity
 from labkit.wire.tls import Link
-from labkit.wire.workers import Workers
-
-_START_SECONDS = 10.0
-_GOODBYE_SECONDS = 1.0
-_ROUND_SECONDS = 0.01
-_ROUNDS = 3
-"""Of the loop: one to learn of what has arrived, one to take it in, one to be sure."""
 
 
 class Listener:
@@ -44,8 +35,6 @@ class Listener:
         self._cloud, self._identity, self._events = cloud, identity, events
         self._services = Services(cloud, identity)
         cloud.dps.webhook = webhook.post
-        self._links: set[Link] = set()
-        self._servers: list[asyncio.Server] = []
         self._bound: list[tuple[socket.socket, Callable[[Link], Application]]] = []
         try:
             self._bind(ports)
@@ -53,27 +42,16 @@ class Listener:
         except BaseException:
             self._release()
             raise
-        self._loop = asyncio.new_event_loop()
-        self._workers = Workers(self._loop)
-        self._thread = threading.Thread(target=self._run, name="labkit listener", daemon=True)
-        self._thread.start()
-        self._call(self._start()).result(_START_SECONDS)
+        self._loop = EventLoop("labkit listener")
+        self._loop.serve(*((bound, self._link(above)) for bound, above in self._bound))
 
     def stop(self) -> None:
         """Closes every connection and port. Harmless when called twice."""
-        if not self._thread.is_alive():
-            return
-        self._call(self._stop()).result(_START_SECONDS)
-        self._workers.stop()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_START_SECONDS)
-        self._loop.close()
+        self._loop.stop()
 
     def settle(self) -> None:
-        """Returns when whatever clients on this machine have sent by now has been looked at: an
-        alert with which one left is on its way when it knows already."""
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            self._call(_settled()).result(_START_SECONDS)
+        """Returns when whatever clients on this machine have sent by now has been looked at."""
+        self._loop.settle()
 
     def _bind(self, ports: Ports) -> None:
         mqtt_port = sockets.MQTT_PORT if ports.mqtt is None else ports.mqtt
@@ -106,39 +84,16 @@ class Listener:
     def _https(self, answerer: Answerer, link: Link) -> Application:
         return HttpConnection(link, answerer, self._mqtt, self._events)
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-
-    def _call(self, coroutine: Coroutine[None, None, None]) -> Future[None]:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-
-    async def _start(self) -> None:
-        for bound, application in self._bound:
-            server = await self._loop.create_server(
-                self._link(application), sock=bound, backlog=sockets.BACKLOG
-            )
-            self._servers.append(server)
-
     def _link(self, application: Callable[[Link], Application]) -> Callable[[], Link]:
         """Each new one is shown the chain of now; those that are open keep what they were shown."""
-        identity, workers, links = self._identity, self._workers, self._links
+        identity, loop = self._identity, self._loop
 
         def failed(reason: str, presented: Presented, asked: str) -> None:
             self._cloud.handshake_failed(reason, presented, Served(asked, identity.chain))
 
-        return lambda: Link(identity.context, application, self._events, workers, links, failed)
-
-    async def _stop(self) -> None:
-        """Returns when every application knows that its connection is gone."""
-        for server in self._servers:
-            server.close()
-        await asyncio.sleep(0)  # whoever was just let in becomes a link
-        end = self._loop.time() + _GOODBYE_SECONDS
-        while self._links:
-            for link in list(self._links):
-                link.close() if self._loop.time() < end else link.abort()
-            await asyncio.sleep(_ROUND_SECONDS)
+        return lambda: Link(
+            identity.context, application, self._events, loop.workers, loop.links, failed
+        )
 
     def _release(self) -> None:
         for bound, _ in self._bound:
@@ -148,8 +103,3 @@ class Listener:
 def _before(port: int | None) -> Iterable[int]:
     """What a hub may listen on: where it did the last time, then the next that is free."""
     return sockets.HUB_HTTPS_PORTS if port is None else (port, *sockets.HUB_HTTPS_PORTS)
-
-
-async def _settled() -> None:
-    for _ in range(_ROUNDS):
-        await asyncio.sleep(0)

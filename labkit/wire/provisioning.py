@@ -6,6 +6,9 @@ from labkit.cloud import strict_json
 from labkit.cloud.dps.registrations import Operation
 from labkit.cloud.dps.service import Caller, ProvisioningService
 
+REQUESTS = {"csr": "base64 of DER, in one line", "clientCertificateCsr": "PEM"}
+"""The fields that hold a certificate signing request, and in which form each does."""
+
 
 def register(dps: ProvisioningService, caller: Caller, body: bytes, *, force: bool) -> Operation:
     """Registers with what the body says: the registration ID, a payload and a certificate signing
@@ -18,24 +21,24 @@ def register(dps: ProvisioningService, caller: Caller, body: bytes, *, force: bo
         raise dps.refuse_request(
             caller, "the body is not a JSON object", 'send {"registrationId": "…"}'
         )
-    named, csr = said.get("registrationId"), said.get("csr")
-    if not isinstance(csr, str | None):
-        raise dps.refuse_request(
-            caller, "csr is no text", "send the request as base64 of DER, in one line"
-        )
+    named, csr, client_csr = (said.get(name) for name in ("registrationId", *REQUESTS))
+    for name, found in zip(REQUESTS, (csr, client_csr), strict=True):
+        if not isinstance(found, str | None):
+            raise dps.refuse_request(caller, f"{name} is no text", f"send it as {REQUESTS[name]}")
     return dps.register(
         caller,
         named=None if named is None else str(named),
         payload=said.get("payload"),
         force=force,
         csr=csr,
+        client_csr=client_csr,
     )
 
 
 def takes_its_time(dps: ProvisioningService, body: bytes) -> bool:
     """Whether a registration may have to wait for somebody: a webhook, or a CA's signature. Where
     it need not, it is sooner done than handed to another thread."""
-    return dps.may_wait or b'"csr"' in body
+    return dps.may_wait or any(f'"{name}"'.encode() in body for name in REQUESTS)
 
 
 def is_yes(text: str) -> bool:

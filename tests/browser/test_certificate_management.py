@@ -1,4 +1,4 @@
-"""Lesson 18 on the screen: the two trees of the registry, and the dashboard by mouse and keyboard."""
+"""Lesson 18 on the screen: the two trees of the registry, and the dashboard by mouse and keys."""
 
 from __future__ import annotations
 

@@ -158,6 +158,20 @@ mine = lab.incident()
 mine.round()
 mine.round()""",
     },
+    "17-certificate-at-first-boot": {
+        "exercise-own-profile": """\
+account.profile("fair", common_names="smart-x-widget-011", days=7)
+key = account.new_api_key()
+lab.dps.certificate_authorities.create("fair", profile="fair", api_key=key)
+if lab.dps.enrollments.find("smart-x-widget-011") is None:
+    lab.dps.enrollments.create(
+        "smart-x-widget-011", certificate=fair.certificate, certificate_authority="fair"
+    )
+visitor = fair
+boot(visitor)
+visitor.disconnect()
+visitor.connect().send({"visitors": 1})""",
+    },
     "18-certificate-management": {
         "exercise-kept-valid": """\
 name_policy("weekly")

@@ -17,6 +17,7 @@ from labkit.scenarios import (
     device_roll,
     disallow,
     enrollment_groups,
+    first_boot,
     first_connection,
     individual_enrollment,
     keys,
@@ -55,6 +56,7 @@ REFUSED = {
     "reprovision": {},
     "disallow": {2: "401", 4: "not authorised", 6: "401", 8: "401", 9: "401"},
     "breach-drill": {},
+    "first-boot": dict.fromkeys((8, 10, 12), "No certificate can be issued"),
     "certificate-management": {4: "not authorised", 10: "400"},
 }
 """The steps that fail, and why; every other succeeds."""
@@ -74,6 +76,7 @@ STORIES = [
     reprovision.STORY,
     disallow.STORY,
     breach_drill.STORY,
+    first_boot.STORY,
     certificate_management.STORY,
 ]
 

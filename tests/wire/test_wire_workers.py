@@ -140,7 +140,7 @@ def test_who_leaves_meanwhile_leaves_nothing(shared: Story, tmp_path: Path, slow
         waiting.send(publish(REGISTER.format("1"), b"{}"))
         slow.wait_until_asked()
     slow.go_on.set()
-    eventually(lambda: not shared.lab.listener._links)
+    eventually(lambda: not shared.lab.listener._loop.links)
     eventually(lambda: shared.lab.dps.registrations.find(device.name))
     assert len(shared.lab.events.about(kind="failed")) == failures
 

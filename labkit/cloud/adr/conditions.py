@@ -42,13 +42,13 @@ def has_policy(order: Order, namespace: str, policy: CaRow | None) -> Check:
     """Whether the policy that the order names is there."""
     about = order.registration_id
     if policy is not None:
-        return passed(POLICY, about, f"{order.policy!r} signs for {policy.days} days")
+        return passed(POLICY, about, f"{order.issuer!r} signs for {policy.days} days")
     where = f"lab.registry.namespaces.get({namespace!r})"
     return failed(
         POLICY,
         about,
-        f"the enrollment names {order.policy!r}, and {namespace} has no such policy",
-        f"create it: {where}.policies.create({order.policy!r})",
+        f"the enrollment names {order.issuer!r}, and {namespace} has no such policy",
+        f"create it: {where}.policies.create({order.issuer!r})",
         "let the enrollment name another one",
         source=_SOURCE,
     )
@@ -91,7 +91,7 @@ def hub_linked(order: Order, hub: str, linked_to: str, namespace: str) -> Check:
     return failed(
         HUB_LINKED,
         order.registration_id,
-        f"{hub} belongs to {linked_to or 'no namespace'}, the policy {order.policy!r} "
+        f"{hub} belongs to {linked_to or 'no namespace'}, the policy {order.issuer!r} "
         f"to {namespace}",
         f"link it: lab.registry.namespaces.get({namespace!r}).link_hub({hub!r})",
         "let the enrollment name hubs of that namespace",

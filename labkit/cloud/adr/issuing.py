@@ -19,7 +19,7 @@ from labkit.cloud.adr import conditions, ledger, lookups, requests
 from labkit.cloud.adr.books import Books
 from labkit.cloud.adr.ledger import Entry
 from labkit.cloud.adr.tables import CaRow
-from labkit.cloud.dps.issuance import Order
+from labkit.cloud.dps.issuance import REGISTRY, Order
 from labkit.cloud.hub.credentials import Credentials
 from labkit.cloud.refusals import Denial
 from labkit.errors import AzureError
@@ -43,7 +43,7 @@ class RegistryIssuer:
     def accept(self, order: Order) -> RegistryCommission:
         """Examines an order. Raises Denial (400)."""
         with self._books.database.quick_read() as connection:
-            namespace, policy = lookups.policy(connection, order.policy)
+            namespace, policy = lookups.policy(connection, order.issuer)
         _examine(self._checks(order, namespace, policy), _answer, _ALL)
         csr = requests.read(order.request)
         assert csr is not None, "it was examined"
@@ -112,17 +112,16 @@ class RegistryCommission:
     _policy: CaRow
     _csr: x509.CertificateSigningRequest
 
-    @property
-    def credentials(self) -> Credentials:
-        """A CA above the device: each renewal is another certificate, and the hub need not know."""
-        return _BY_AUTHORITY
+    by = REGISTRY
 
-    def check_hub(self, hub: str) -> None:
-        """Raises Denial for a hub of another namespace, or of none; and for one that has disabled
-        the device."""
+    def known_by(self, hub: str) -> Credentials:
+        """A CA above the device: each renewal is another certificate, and the hub need not know.
+        Raises Denial for a hub of another namespace, or of none; and for one that has disabled the
+        device."""
         name = self._order.device_id or self._order.registration_id
         checks = _of_hub(self._books, self._order, hub, name, self._policy.namespace)
         _examine(checks, lambda _: codes.NOT_ISSUED)
+        return _BY_AUTHORITY
 
     def issue(self, device_id: str, hub: str) -> Callable[[Connection], int]:
         """Signs for a device; a request that was answered a moment ago is not signed again."""

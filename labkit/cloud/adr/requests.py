@@ -50,7 +50,7 @@ def examine(text: str, registration_id: str, wanted_key: str) -> Iterator[Check]
         if check.name not in _OWN:
             yield check
     yield _key(csr, registration_id, wanted_key)
-    yield _name(csr, registration_id)
+    yield named(csr, registration_id)
 
 
 def _form(text: str, about: str) -> Check:
@@ -99,7 +99,10 @@ def _other_curve(found: str, wanted: str) -> tuple[str, ...]:
     return (as_sampled,)
 
 
-def _name(csr: x509.CertificateSigningRequest, registration_id: str) -> Check:
+def named(
+    csr: x509.CertificateSigningRequest, registration_id: str, source: str = _SOURCE
+) -> Check:
+    """Whether it is for the device that sends it, by whichever document that is a rule."""
     found = chain.common_name(csr)
     if ids.same(found, registration_id):
         return passed(NAME, registration_id, f"both are {found!r}")
@@ -108,5 +111,5 @@ def _name(csr: x509.CertificateSigningRequest, registration_id: str) -> Check:
         registration_id,
         f"the device registers as {registration_id!r}, its request says {found!r}",
         f"make the request again with CN={registration_id}",
-        source=_SOURCE,
+        source=source,
     )

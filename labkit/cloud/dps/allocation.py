@@ -23,6 +23,7 @@ from labkit.cloud.dps.registrations import Registration
 from labkit.cloud.hub.links import LinkedHub, LinkedHubs
 from labkit.cloud.presented import Presented
 from labkit.cloud.refusals import Denial
+from labkit.errors import AzureError
 from labkit.trace import failed
 
 HUB = "a hub is linked"
@@ -70,7 +71,12 @@ class Choice:
 
 
 class TryAgain(Exception):
-    """The webhook has too much to do: it is asked again later."""
+    """Somebody whom DPS asks has too much to do, and is asked again later. Where that was so too
+    often, ``error`` is the answer; ``rule`` was broken, and ``cure`` may help."""
+
+    def __init__(self, error: AzureError, rule: str, cure: str) -> None:
+        super().__init__(rule)
+        self.error, self.rule, self.cure = error, rule, cure
 
 
 def choose(request: Request, policy: str, hubs: LinkedHubs, webhook: Webhook) -> Choice:
@@ -156,7 +162,8 @@ def _ask(request: Request, candidates: Sequence[LinkedHub], webhook: Webhook) ->
 
 def _answered(request: Request, candidates: Sequence[LinkedHub], answer: WebhookAnswer) -> Choice:
     if answer.status >= _TOO_BUSY:
-        raise TryAgain(f"it answered {answer.status}")
+        cure = "look at the webhook's own log"
+        raise TryAgain(codes.ALLOCATION_FAILED, WEBHOOK, cure)
     if answer.status == _UNAUTHORIZED:
         cure = "put the function's key into the webhook's URL: …?code=…"
         raise _failed(request, codes.HUB_REFUSED, "it answered 401", cure)

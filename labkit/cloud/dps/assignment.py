@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,10 +18,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from labkit.clock import Clock
-from labkit.cloud import codes, presentations
+from labkit.cloud import presentations
 from labkit.cloud.dps import registrations
 from labkit.cloud.dps.allocation import (
-    WEBHOOK,
     Choice,
     Request,
     TryAgain,
@@ -47,6 +46,7 @@ from labkit.cloud.dps.registrations import (
 )
 from labkit.cloud.dps.switches import Switches
 from labkit.cloud.hub import limits, placement
+from labkit.cloud.hub.credentials import Credentials
 from labkit.cloud.hub.links import LinkedHub, LinkedHubs
 from labkit.cloud.hub.placement import TwinState
 from labkit.cloud.presented import Presented
@@ -83,12 +83,24 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a device asks for: a ``payload`` is for a custom allocation's webhook, ``csr`` to be
-    signed. ``force`` chooses the hub anew, whatever the reprovision policy says."""
+    """What a device asks for: a ``payload`` is for a custom allocation's webhook, ``csr`` and
+    ``client_csr`` are to be signed, each by another issuer. ``force`` chooses the hub anew,
+    whatever the reprovision policy says."""
 
     payload: Any = None
     force: bool = False
     csr: str | None = None
+    client_csr: str | None = None
+
+    @classmethod
+    def put_off(cls, said: Mapping[str, Any]) -> Wish:
+        """The one that a device sent with a registration that was put off."""
+        return cls(
+            said.get("payload"),
+            bool(said.get("force")),
+            said.get("csr"),
+            said.get("client_csr"),
+        )
 
 
 class Assignments:
@@ -114,23 +126,23 @@ class Assignments:
         situation: Situation,
         presented: Presented,
         wish: Wish,
-        check_hub: Callable[[str], None],
+        known_by: Callable[[str], Credentials],
     ) -> Registration:
-        """Registers an admitted device under ``name``. Raises Denial where it gets no hub, or one
-        that ``check_hub`` denies; the record says so too. A record that is ``assigning`` has a busy
-        webhook behind it."""
+        """Registers an admitted device under ``name``. ``known_by`` says by what a hub is to know
+        it. Raises Denial where it gets no hub, or one that ``known_by`` denies; the record says so
+        too. A record that is ``assigning`` has a busy webhook behind it, or a busy authority."""
         assert attested.entry is not None, "admitted by an entry"
         known, linked = situation.known, situation.linked
         request = Request(name, attested.entry, known, linked, presented, wish.payload)
         try:
             choice = self._choose(request, force=wish.force)
-            check_hub(_label(choice.hub))
-        except TryAgain:
-            return self._put_off(request, wish)
+            credentials = known_by(_label(choice.hub))
+        except TryAgain as busy:
+            return self._put_off(request, wish, busy)
         except Denial as denial:
             self._note_failure(request, denial)
             raise
-        return self._write(request, attested, choice)
+        return self._write(request, credentials, choice)
 
     def _choose(self, request: Request, *, force: bool) -> Choice:
         """The hub that it has, where the entry's policy is that it stays; else by allocation."""
@@ -141,7 +153,7 @@ class Assignments:
         policy = entry.allocation_policy or self._switches.allocation_policy
         return choose(request, policy, self.linked, self.webhook)
 
-    def _write(self, request: Request, attested: Attested, choice: Choice) -> Registration:
+    def _write(self, request: Request, credentials: Credentials, choice: Choice) -> Registration:
         """Identity, record and what was presented, in one transaction: all of it or nothing."""
         now = self._clock.now()
         with self._database.quick_write() as connection:
@@ -149,7 +161,7 @@ class Assignments:
                 known = registrations.find(connection, request.registration_id)
                 request = replace(request, known=known)
             record = _record(request, choice, now, self._switches.assignment_delay)
-            self._place(connection, request, attested, choice, record, now)
+            self._place(connection, request, credentials, choice, record, now)
             registrations.save(connection, record)
             about = (SERVICE, record.registration_id, now)
             presentations.keep(connection, *about, request.presented, accepted=True)
@@ -161,7 +173,7 @@ class Assignments:
         self,
         connection: Connection,
         request: Request,
-        attested: Attested,
+        credentials: Credentials,
         choice: Choice,
         record: Registration,
         now: datetime,
@@ -175,20 +187,19 @@ class Assignments:
             connection,
             _label(choice.hub),
             record.device_id,
-            attested.credentials,
+            credentials,
             now,
             iot_edge=entry.capabilities.iot_edge,
             twin=_twin(entry, known, choice, left),
         )
 
-    def _put_off(self, request: Request, wish: Wish) -> Registration:
+    def _put_off(self, request: Request, wish: Wish, busy: TryAgain) -> Registration:
         known, now = request.known, self._clock.now()
         waiting = known if known is not None and known.status == ASSIGNING else None
         attempts = 1 + (waiting.pending or {}).get("attempts", 0) if waiting is not None else 1
         if attempts > ATTEMPTS:
             why = f"it had too much to do {ATTEMPTS} times"
-            check = failed(WEBHOOK, request.entry.id, why, "look at the webhook's own log")
-            denial = Denial(codes.ALLOCATION_FAILED, check)
+            denial = Denial(busy.error, failed(busy.rule, request.entry.id, why, busy.cure))
             self._note_failure(request, denial)
             raise denial
         wait = _FIRST_WAIT + _LONGER_EACH_TIME * (attempts - 1)
@@ -216,10 +227,6 @@ class Assignments:
         with self._database.quick_write() as connection:
             registrations.save(connection, record)
             presentations.keep(connection, *about, request.presented, accepted=False)
-
-
-def anywhere(hub: str) -> None:
-    """Denies no hub."""
 
 
 def new_operation_id() -> str:
@@ -255,6 +262,7 @@ def _attempt(
         "due": None,
         "pending": None,
         "issued": 0,
+        "issued_by": "",
     }
     operation = operation_id or new_operation_id()
     return replace(_known(request, now), **{**plain, "operation_id": operation, **outcome})

@@ -94,6 +94,8 @@ class EnrollmentGroups(EntryBook[EnrollmentGroup]):
         initial_twin: InitialTwin | None = None,
         iot_edge: bool = False,
         credential_policy: str = "",
+        certificate_authority: str = "",
+        trust_bundle: str = "",
         status: str = ENABLED,
     ) -> EnrollmentGroup:
         """A group for the devices below ``signing``, a root or intermediate CA; or below ``ca``,
@@ -116,6 +118,8 @@ class EnrollmentGroups(EntryBook[EnrollmentGroup]):
                 custom_allocation=webhook,
                 reprovision_policy=reprovision,
                 credential_policy=credential_policy,
+                certificate_authority=certificate_authority,
+                trust_bundle=trust_bundle,
                 provisioning_status=status,
             )
         )

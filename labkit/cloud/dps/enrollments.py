@@ -63,6 +63,8 @@ class Enrollments(EntryBook[Enrollment]):
         initial_twin: InitialTwin | None = None,
         iot_edge: bool = False,
         credential_policy: str = "",
+        certificate_authority: str = "",
+        trust_bundle: str = "",
         status: str = ENABLED,
     ) -> Enrollment:
         """An entry for one device, which proves itself by its own ``certificate`` (self-signed or
@@ -83,6 +85,8 @@ class Enrollments(EntryBook[Enrollment]):
                 custom_allocation=webhook,
                 reprovision_policy=reprovision,
                 credential_policy=credential_policy,
+                certificate_authority=certificate_authority,
+                trust_bundle=trust_bundle,
                 provisioning_status=status,
                 device_id=device_id,
             )

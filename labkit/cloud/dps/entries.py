@@ -145,6 +145,8 @@ class _Entry:
     custom_allocation: CustomAllocation | None = None
     reprovision_policy: ReprovisionPolicy = MIGRATE
     credential_policy: str = ""
+    certificate_authority: str = ""
+    trust_bundle: str = ""
     provisioning_status: str = ENABLED
     etag: str = ""
     created: datetime = UNSET
@@ -180,7 +182,9 @@ class Enrollment(_Entry):
     ``device_id`` is its name in the hub, the registration ID where it is empty.
     ``allocation_policy`` is one of :data:`ALLOCATION_POLICIES`, or empty for the service's own.
     ``iot_hub_host_name`` and ``iot_hubs`` are host names; empty means all that are linked.
-    ``credential_policy`` is the one under which the Device Registry signs what devices ask for.
+    ``credential_policy`` is the one under which the Device Registry signs what devices ask for,
+    ``certificate_authority`` the one of another company that does so: one of the two at most.
+    ``trust_bundle`` is what devices are to trust once they are provisioned.
     """
 
     device_id: str = ""

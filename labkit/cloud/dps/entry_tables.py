@@ -125,6 +125,8 @@ def _options(options: Mapping[str, Any]) -> dict[str, Any]:
         "custom_allocation": CustomAllocation(*custom) if custom is not None else None,
         "reprovision_policy": ReprovisionPolicy(*options["reprovision_policy"]),
         "credential_policy": options["credential_policy"],
+        "certificate_authority": options["certificate_authority"],
+        "trust_bundle": options["trust_bundle"],
     }
 
 
@@ -152,6 +154,8 @@ def row_of(entry: Entry) -> dict[str, Any]:
         "custom_allocation": [custom.webhook_url, custom.api_version] if custom else None,
         "reprovision_policy": [policy.update_hub_assignment, policy.migrate_device_data],
         "credential_policy": entry.credential_policy,
+        "certificate_authority": entry.certificate_authority,
+        "trust_bundle": entry.trust_bundle,
     }
     if isinstance(entry, Enrollment):
         options["device_id"] = entry.device_id

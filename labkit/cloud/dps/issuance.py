@@ -1,12 +1,14 @@
 """Certificates that come with a registration: what a device orders, and who issues it.
 
-    csr in the request ──> order ──> the issuer examines it ──> a commission
-                                     or refuses                     │
-    the device is assigned to a hub, which knows it by that <───────┤
-    signed ──> on record, with the registration ──> told            ┘
+    a request in the registration ──> order ──> the issuer examines it ──> a commission
+                                                or refuses                     │
+    a hub is chosen ──> by what is it to know the device? <────────────────────┤
+    signed ──> on record, with the registration ──> told                       ┘
 
-Who issues is behind :class:`Issuer`: the Device Registry, by the credential policy that the
-enrollment names.
+Who issues is behind :class:`Issuer`. The field of the request tells which it is:
+
+    csr                    2025-07-01   the Device Registry, by the enrollment's credential policy
+    clientCertificateCsr   2021-11-01   the certificate authority that the enrollment names
 """
 
 from __future__ import annotations
@@ -30,23 +32,29 @@ from labkit.database import Database
 from labkit.trace import Check, failed
 
 FIRST_VERSION = "2025-07-01"
-"""The api-version with which requests came in, without ``-preview``."""
+"""The api-version with which ``csr`` came in, without ``-preview``."""
+AUTHORITY_VERSION = "2021-11-01"
+"""The only one that knows certificate authorities, trust bundles and ``clientCertificateCsr``."""
+REGISTRY, AUTHORITY = "registry", "authority"
+"""Who has issued a certificate."""
 VERSION = "the api-version knows certificate signing requests"
 POLICY_NAMED = "the enrollment names a credential policy"
+AUTHORITY_NAMED = "the enrollment names a certificate authority"
 
 _DATE = re.compile(r"(\d{4}-\d{2}-\d{2})")
 _SOURCE = "Azure documentation, IoT Hub: what is certificate management (DPS integration)"
+_SPECIFICATION = "Azure REST API specifications, Microsoft.Devices device provisioning"
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a device wants to have signed: ``request`` is as it came, ``policy`` what its enrollment
-    says. ``device_id`` is what the enrollment calls it in the hub, the registration ID where that
-    is empty."""
+    """What a device wants to have signed: ``request`` is as it came, ``issuer`` what its enrollment
+    names: a policy, or an authority. ``device_id`` is what the enrollment calls it in the hub, the
+    registration ID where that is empty."""
 
     registration_id: str
     request: str
-    policy: str
+    issuer: str
     device_id: str = ""
 
 
@@ -54,14 +62,16 @@ class Commission(Protocol):
     """An order that the issuer has examined, and will carry out."""
 
     @property
-    def credentials(self) -> Credentials:
-        """By what the hub is to know the device."""
+    def by(self) -> str:
+        """Whose it is: :data:`REGISTRY` or :data:`AUTHORITY`."""
 
-    def check_hub(self, hub: str) -> None:
-        """Raises Denial where nothing is issued for this hub."""
+    def known_by(self, hub: str) -> Credentials:
+        """By what this hub is to know the device. Raises Denial where nothing is issued for it,
+        TryAgain where the issuer has too much to do."""
 
     def issue(self, device_id: str, hub: str) -> Callable[[Connection], int]:
-        """Signs. What is returned puts it on record within a transaction, and gives its number."""
+        """Signs, where that is not done yet. What is returned puts it on record within a
+        transaction, and gives its number."""
 
 
 class Issuer(Protocol):
@@ -80,31 +90,31 @@ class Issuer(Protocol):
 class Issuance:
     """Certificates as one DPS gives them to its devices."""
 
-    def __init__(self, database: Database, issuer: Issuer) -> None:
-        self._database, self._issuer = database, issuer
+    def __init__(self, database: Database, registry: Issuer, authority: Issuer) -> None:
+        self._database = database
+        self._issuers = {REGISTRY: registry, AUTHORITY: authority}
 
     def accept(
         self, name: str, attested: Attested, wish: Wish, api_version: str
     ) -> tuple[Attested, Commission | None]:
         """Has the request of an admitted device examined, where it sent one.
 
-        The hub is to know the device by what it gets now, or has got before: so its credentials
-        are others then than those that it showed to DPS. Raises Denial.
+        Where it sent none, the hub goes on to know it by what it has got before: so its
+        credentials are others then than those that it showed to DPS. Raises Denial.
         """
         entry = attested.entry
         assert entry is not None, "admitted by an entry"
-        if wish.csr is not None:
-            commission = self._commission(name, entry, wish.csr, api_version)
-            return replace(attested, credentials=commission.credentials), commission
-        known = self._issuer.knows(name) if entry.credential_policy else None
+        if (wanted := _wanted(name, entry, wish, api_version)) is not None:
+            issuer, order = wanted
+            return attested, self._issuers[issuer].accept(order)
+        known = self._known(name, entry)
         return replace(attested, credentials=known or attested.credentials), None
 
-    def _commission(self, name: str, entry: Entry, request: str, api_version: str) -> Commission:
-        _check_version(name, api_version)
-        if not entry.credential_policy:
-            raise Denial(codes.CSR_REFUSED, _no_policy(name, entry))
-        device_id = entry.device_id if isinstance(entry, Enrollment) else ""
-        return self._issuer.accept(Order(name, request, entry.credential_policy, device_id))
+    def _known(self, name: str, entry: Entry) -> Credentials | None:
+        """By what a hub knows a device that has a certificate of the entry's issuer."""
+        if entry.credential_policy:
+            return self._issuers[REGISTRY].knows(name)
+        return self._issuers[AUTHORITY].knows(name) if entry.certificate_authority else None
 
     def fulfil(self, commission: Commission | None, record: Registration) -> Registration:
         """Has it signed for a device that was assigned, and puts that on record together with the
@@ -115,37 +125,79 @@ class Issuance:
         keep = commission.issue(record.device_id, hub)
         with self._database.quick_write() as connection:
             latest = registrations.find(connection, record.registration_id)
-            issued = replace(record, issued=keep(connection))
+            issued = replace(record, issued=keep(connection), issued_by=commission.by)
             if latest is not None and latest.operation_id == record.operation_id:
                 registrations.save(connection, issued)
         return issued
 
     def chain(self, record: Registration) -> tuple[bytes, ...]:
         """What the registration brought: a certificate and its issuers, in DER; or nothing."""
-        return self._issuer.chain(record.issued) if record.issued else ()
+        return self._issuers[record.issued_by].chain(record.issued) if record.issued else ()
+
+
+def knows_authorities(api_version: str) -> bool:
+    """Whether it is the version that knows certificate authorities and trust bundles."""
+    said = _DATE.match(api_version)
+    return said is not None and said[1] == AUTHORITY_VERSION
+
+
+def _wanted(name: str, entry: Entry, wish: Wish, api_version: str) -> tuple[str, Order] | None:
+    """Whom to ask for what; None where nothing is wanted. Raises Denial."""
+    device_id = entry.device_id if isinstance(entry, Enrollment) else ""
+    if wish.csr is not None:
+        _check_version(name, api_version)
+        if not entry.credential_policy:
+            raise Denial(codes.CSR_REFUSED, _no_policy(name, entry))
+        return REGISTRY, Order(name, wish.csr, entry.credential_policy, device_id)
+    if wish.client_csr is not None:
+        _check_authority_version(name, api_version)
+        if not entry.certificate_authority:
+            raise Denial(codes.CSR_REFUSED, _no_authority(name, entry))
+        return AUTHORITY, Order(name, wish.client_csr, entry.certificate_authority, device_id)
+    return None
 
 
 def _check_version(name: str, api_version: str) -> None:
-    """Raises Denial for a version that is older than requests; one that says nothing is none."""
+    """Raises Denial for a version that is older than ``csr``; one that says nothing is none."""
     said = _DATE.match(api_version)
-    if said is None or said[1] >= FIRST_VERSION:
-        return
-    check = failed(
-        VERSION,
+    if said is not None and said[1] < FIRST_VERSION:
+        raise _unknown_field(name, api_version, "csr", FIRST_VERSION)
+
+
+def _check_authority_version(name: str, api_version: str) -> None:
+    """Raises Denial for any version but the one; one that says nothing is none."""
+    if _DATE.match(api_version) and not knows_authorities(api_version):
+        raise _unknown_field(name, api_version, "clientCertificateCsr", AUTHORITY_VERSION)
+
+
+def _unknown_field(name: str, api_version: str, field: str, wanted: str) -> Denial:
+    why = f"it is {api_version!r}, to which {field} is an unknown field"
+    cure = f"say api-version={wanted}-preview"
+    check = failed(VERSION, name, why, cure, source=_SPECIFICATION)
+    return Denial(codes.CSR_REFUSED, check)
+
+
+def _noun(entry: Entry) -> str:
+    return "individual enrollment" if isinstance(entry, Enrollment) else "enrollment group"
+
+
+def _no_authority(name: str, entry: Entry) -> Check:
+    return failed(
+        AUTHORITY_NAMED,
         name,
-        f"it is {api_version!r}, to which csr is an unknown field",
-        f"say api-version={FIRST_VERSION}-preview",
-        source="Azure REST API specifications, Microsoft.Devices device provisioning",
+        f"{_noun(entry)} {entry.id!r} names none, and the device sent a request to be signed",
+        'name one in the enrollment: certificate_authority="…", or '
+        "clientCertificateIssuancePolicy in its JSON",
+        "register without clientCertificateCsr",
+        source=_SPECIFICATION,
     )
-    raise Denial(codes.CSR_REFUSED, check)
 
 
 def _no_policy(name: str, entry: Entry) -> Check:
-    noun = "individual enrollment" if isinstance(entry, Enrollment) else "enrollment group"
     return failed(
         POLICY_NAMED,
         name,
-        f"{noun} {entry.id!r} names none, and the device sent a request to be signed",
+        f"{_noun(entry)} {entry.id!r} names none, and the device sent a request to be signed",
         'name one in the enrollment: credential_policy="…", or credentialPolicyName in its JSON',
         "register without csr",
         source=_SOURCE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     JSON,
@@ -31,6 +31,9 @@ from labkit.database import Database, UtcDateTime
 from labkit.events import Events
 from labkit.trace import Check, failed
 
+if TYPE_CHECKING:
+    from labkit.cloud.dps.trust_bundles import TrustBundle
+
 ASSIGNING, ASSIGNED, FAILED, DISABLED = "assigning", "assigned", "failed", "disabled"
 INITIAL = "initialAssignment"
 MIGRATED, RESET = "deviceDataMigrated", "deviceDataReset"
@@ -49,7 +52,7 @@ class Registration:
     and ``error_message`` empty unless the last attempt failed. ``assigned_hub`` and
     ``device_id`` outlive a failed attempt: they are empty only before the first assignment.
     ``issued`` is the number on record of the certificate that the last attempt brought, 0 for
-    none.
+    none; ``issued_by`` is whose number.
     """
 
     registration_id: str
@@ -69,6 +72,7 @@ class Registration:
     due: datetime | None = None
     pending: Mapping[str, Any] | None = None
     issued: int = 0
+    issued_by: str = ""
 
     def __repr__(self) -> str:
         return f"<Registration {self.registration_id!r}: {self.status} to {self.assigned_hub}>"
@@ -84,7 +88,7 @@ class Operation:
 
     ``retry_after`` is in seconds, 0 where there is nothing to wait for. ``registration`` may be
     None while it is assigning. ``chain`` is the certificate that it brought, with its issuers up
-    to the root, each in DER.
+    to the root, each in DER; ``trust_bundle`` the CAs that the device is to trust from now on.
     """
 
     operation_id: str
@@ -92,6 +96,7 @@ class Operation:
     registration: Registration | None = None
     retry_after: int = 0
     chain: tuple[bytes, ...] = ()
+    trust_bundle: TrustBundle | None = None
 
 
 _table = Table(
@@ -116,6 +121,7 @@ _table = Table(
     Column("due", UtcDateTime),
     Column("pending", JSON(none_as_null=True)),
     Column("issued", Integer, nullable=False),
+    Column("issued_by", String, nullable=False),
     sqlite_with_rowid=False,  # one tree less to write at each registration
 )
 _NAMES = tuple(field.name for field in fields(Registration))

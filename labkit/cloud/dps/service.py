@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,16 +19,23 @@ from labkit.cloud.dps.assignment import (
     Assignments,
     Situation,
     Wish,
-    anywhere,
     new_operation_id,
     registered_name,
 )
 from labkit.cloud.dps.attestation import Attested, attest, no_certificate
+from labkit.cloud.dps.ca_issuing import AuthorityIssuer
+from labkit.cloud.dps.certificate_authorities import CertificateAuthorities
 from labkit.cloud.dps.certificates import DpsCertificates
 from labkit.cloud.dps.enrollment_groups import EnrollmentGroups
 from labkit.cloud.dps.enrollments import Enrollments
 from labkit.cloud.dps.entries import CUSTOM, Entry
-from labkit.cloud.dps.issuance import Issuance, Issuer
+from labkit.cloud.dps.issuance import (
+    AUTHORITY,
+    Commission,
+    Issuance,
+    Issuer,
+    knows_authorities,
+)
 from labkit.cloud.dps.registrations import (
     ASSIGNED,
     ASSIGNING,
@@ -40,6 +46,8 @@ from labkit.cloud.dps.registrations import (
 )
 from labkit.cloud.dps.switches import STATUS, Switches
 from labkit.cloud.dps.symmetric_keys import Claim
+from labkit.cloud.dps.trust_bundles import TrustBundles
+from labkit.cloud.dps.under_way import UnderWay
 from labkit.cloud.hub import Hubs
 from labkit.cloud.hub.links import LinkedHubs
 from labkit.cloud.presented import Presented
@@ -57,7 +65,6 @@ _CLIENT_ID = "the MQTT client ID is the registration ID"
 _OPERATION = "the operation is known"
 _SCOPES = "Azure documentation, DPS: terminology (ID scope)"
 _RECORD = "the device has a registration record"
-_ALONE = "no other registration of this device is under way"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +82,9 @@ class Caller:
 class ProvisioningService(Switches):
     """One Device Provisioning Service.
 
-    ``certificates``, ``enrollments``, ``enrollment_groups`` and ``registrations`` are its books,
-    ``linked_hubs`` the hubs that it knows; devices come through :meth:`connect`,
+    ``certificates``, ``enrollments``, ``enrollment_groups``, ``certificate_authorities``,
+    ``trust_bundles`` and ``registrations`` are its books, ``linked_hubs`` the hubs that it knows;
+    devices come through :meth:`connect`,
     :meth:`register`, :meth:`operation` and :meth:`lookup`. Its switches are kept in the
     database. ``hub_address`` is what devices are told in place of their hub's name, where it is
     not empty: an address, for those who cannot look up the name.
@@ -103,11 +111,14 @@ class ProvisioningService(Switches):
         self.registrations = Registrations(database, events, refusals)
         self.linked_hubs = LinkedHubs(database, events)
         self._assignments = Assignments(database, clock, self.linked_hubs, self, hubs.cut_off)
-        self._issuance = Issuance(database, issuer)
+        books = (database, clock, events, refusals)
+        self.certificate_authorities = CertificateAuthorities(*books)
+        self.trust_bundles = TrustBundles(*books)
+        authority = AuthorityIssuer(database, clock, events, self.certificate_authorities)
+        self._issuance = Issuance(database, issuer, authority)
         self.hub_address = ""
         self.real_time: Callable[[], datetime] = machine_time
-        self._under_way: set[str] = set()
-        self._lock = threading.Lock()
+        self._under_way = UnderWay()
 
     @property
     def webhook(self) -> Webhook:
@@ -127,6 +138,11 @@ class ProvisioningService(Switches):
             or self.enrollment_groups.asks_webhooks
             or self.enrollments.asks_webhooks
         )
+
+    @property
+    def polls_may_wait(self) -> bool:
+        """The same for a poll, which goes on with a registration that was put off."""
+        return self.may_wait or bool(self.certificate_authorities)
 
     # ---- devices
 
@@ -157,13 +173,15 @@ class ProvisioningService(Switches):
         payload: Any = None,
         force: bool = False,
         csr: str | None = None,
+        client_csr: str | None = None,
     ) -> Operation:
         """Attests the device and assigns it to a hub, where it gets an identity.
 
         ``named`` is the registration ID that the request itself holds, where it holds one;
         ``payload`` is for a custom allocation's webhook, for whose answer this waits. ``force``
         chooses the hub anew whatever the reprovision policy says. ``csr`` (base64 of DER) is to be
-        signed, by the credential policy of the enrollment. Raises ServiceRefusal.
+        signed by the credential policy of the enrollment, ``client_csr`` (PEM) by its certificate
+        authority, for whose answer this waits, too. Raises ServiceRefusal.
         """
         with self.told(caller):
             self.limits.count_registration()
@@ -180,7 +198,7 @@ class ProvisioningService(Switches):
         attested = self._admit(caller, situation, disabled_too=self.disabled_answer == STATUS)
         if attested.refusal is not None:
             return self._say_disabled(caller, attested, situation)
-        return self._assign(caller, attested, situation, Wish(payload, force, csr))
+        return self._assign(caller, attested, situation, Wish(payload, force, csr, client_csr))
 
     def operation(self, caller: Caller, operation_id: str) -> Operation:
         """The state of an earlier registration. Raises ServiceRefusal.
@@ -200,10 +218,8 @@ class ProvisioningService(Switches):
             )
             raise self._refuse(caller, codes.NO_SUCH_OPERATION, check)
         if found.pending is None or found.waits(self._clock.now()):
-            return self._operation(found)
-        said = found.pending
-        wish = Wish(said.get("payload"), bool(said.get("force")), said.get("csr"))
-        return self._assign(caller, attested, situation, wish)
+            return self._operation(caller, found, attested.entry)
+        return self._assign(caller, attested, situation, Wish.put_off(found.pending))
 
     def lookup(self, caller: Caller) -> Registration:
         """The device's registration record, without an operation. Raises ServiceRefusal."""
@@ -280,47 +296,46 @@ class ProvisioningService(Switches):
         name = registered_name(caller.presented, caller.registration_id)
         with self.told(caller):
             attested, commission = self._issuance.accept(name, attested, wish, caller.api_version)
-        check_hub = commission.check_hub if commission is not None else anywhere
+        known_by = commission.known_by if commission else lambda _: attested.credentials
         try:
-            with self._alone(caller, attested.entry):
+            with self._alone(caller, attested.entry, commission):
                 record = self._assignments.assign(
-                    name, attested, situation, caller.presented, wish, check_hub
+                    name, attested, situation, caller.presented, wish, known_by
                 )
                 record = self._issuance.fulfil(commission, record)
         except Denial as denial:
             self._refuse(caller, denial.error, *denial.checks)
-            return self._operation(self.registrations.get(name))
+            return self._operation(caller, self.registrations.get(name), attested.entry)
         self._say_assigned(caller, record)
-        return self._operation(record)
+        return self._operation(caller, record, attested.entry)
 
     @contextmanager
-    def _alone(self, caller: Caller, entry: Entry | None) -> Iterator[None]:
-        """A webhook takes its time: another registration of the device meanwhile is refused
-        (sdk-c, common_prov_e2e). Without one, registrations simply follow one another."""
+    def _alone(
+        self, caller: Caller, entry: Entry | None, commission: Commission | None
+    ) -> Iterator[None]:
+        """A webhook takes its time, and so does an authority of another company. Without them,
+        registrations simply follow one another."""
         policy = (entry.allocation_policy if entry is not None else "") or self.allocation_policy
-        if policy != CUSTOM:
+        if policy != CUSTOM and (commission is None or commission.by != AUTHORITY):
             yield
             return
-        key = ids.key(caller.registration_id)
-        with self._lock:
-            free = key not in self._under_way
-            self._under_way.add(key)
-        if not free:
-            why, cure = "an earlier one waits for its webhook", "wait, and register again"
-            check = failed(_ALONE, caller.registration_id, why, cure)
-            raise self._refuse(caller, codes.AT_WORK, check)
+        with self.told(caller):
+            leave = self._under_way.enter(caller.registration_id)
         try:
             yield
         finally:
-            with self._lock:
-                self._under_way.discard(key)
+            leave()
 
-    def _operation(self, record: Registration) -> Operation:
+    def _operation(self, caller: Caller, record: Registration, entry: Entry | None) -> Operation:
         delayed = record.due is not None and record.waits(self._clock.now())
         if record.status == ASSIGNING or delayed:
             return Operation(record.operation_id, ASSIGNING, None, self.retry_after)
-        chain = self._issuance.chain(record) if record.status == ASSIGNED else ()
-        return Operation(record.operation_id, record.status, self._as_told(record), chain=chain)
+        found = Operation(record.operation_id, record.status, self._as_told(record))
+        if record.status != ASSIGNED:
+            return found
+        named = entry.trust_bundle if entry and knows_authorities(caller.api_version) else ""
+        bundle = self.trust_bundles.delivered(named, record.registration_id)
+        return replace(found, chain=self._issuance.chain(record), trust_bundle=bundle)
 
     def _as_told(self, record: Registration) -> Registration:
         """The record as its device is told of it."""
@@ -331,7 +346,7 @@ class ProvisioningService(Switches):
     def _say_assigned(self, caller: Caller, record: Registration) -> None:
         device, through = caller.registration_id, f"enrollment group {record.group_id!r}"
         if record.status == ASSIGNING:
-            text = f"{device} has to wait: the webhook of {through} is busy"
+            text = f"{device} has to wait: whom {through} has DPS ask is busy"
             self._events.record(SERVICE, "assigning", text, device=device)
             return
         through = through if record.group_id else "its individual enrollment"

@@ -67,12 +67,29 @@ def check_entry(entry: Enrollment | EnrollmentGroup) -> None:
     if entry.provisioning_status not in (ENABLED, DISABLED):
         wanted = f"{ENABLED} or {DISABLED}"
         raise _wrong(entry.id, "provisioningStatus", entry.provisioning_status, wanted)
-    if entry.credential_policy and not names.is_policy(entry.credential_policy):
-        found = repr(entry.credential_policy)
-        raise _wrong(entry.id, "credentialPolicyName", found, names.POLICY_RULE)
+    _check_issuers(entry)
     _check_twin(entry)
     _check_allocation(entry)
     _check_attestation(entry, individual)
+
+
+def _check_issuers(entry: Enrollment | EnrollmentGroup) -> None:
+    """Whether what it names can be one, not whether there is such a one: that may come later."""
+    policy, authority, bundle = (
+        entry.credential_policy,
+        entry.certificate_authority,
+        entry.trust_bundle,
+    )
+    if policy and not names.is_policy(policy):
+        raise _wrong(entry.id, "credentialPolicyName", repr(policy), names.POLICY_RULE)
+    if authority and not ids.is_valid(authority):
+        raise _wrong(entry.id, "clientCertificateIssuancePolicy", repr(authority), ids.RULE)
+    if bundle and not ids.is_valid(bundle):
+        raise _wrong(entry.id, "trustBundleId", repr(bundle), ids.RULE)
+    if policy and authority:
+        found = f"beside the credential policy {policy!r}"
+        wanted = "one of the two: a device's certificate is issued by one side"
+        raise _wrong(entry.id, "clientCertificateIssuancePolicy", found, wanted)
 
 
 def _check_twin(entry: Enrollment | EnrollmentGroup) -> None:

@@ -24,7 +24,8 @@ from labkit.cloud.dps.entries import (
 from labkit.pki import chain
 from labkit.ui.portal import snippets
 from labkit.ui.portal.snippets import FILE_IMPORT, Source
-from labkit.wire.http.entry_json import entry_json, info_json
+from labkit.wire.azure_json import certificate_info
+from labkit.wire.http.entry_json import entry_json
 
 Files = Mapping[x509.Certificate, str]
 """The names of the files that certificates came in."""
@@ -162,4 +163,6 @@ def _slots(found: X509Attestation, before: Entry | None) -> dict[str, Any]:
 def _slot_json(slot: Named, known: tuple[x509.Certificate, ...]) -> Any:
     if not isinstance(slot, x509.Certificate):
         return slot
-    return {"info": info_json(slot)} if slot in known else {"certificate": chain.to_pem([slot])}
+    return (
+        {"info": certificate_info(slot)} if slot in known else {"certificate": chain.to_pem([slot])}
+    )

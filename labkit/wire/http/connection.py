@@ -35,15 +35,16 @@ IDLE_SECONDS = 60.0
 REQUEST_SECONDS = 30.0
 """For a whole request, from its first byte on."""
 
-_SECRET = re.compile(r'("(?:primaryKey|secondaryKey|certificate)"\s*:\s*)"[^"]*"?')
+_SECRET = re.compile(r'("(?:primaryKey|secondaryKey|apiKey|certificate)"\s*:\s*)"[^"]*"?')
 
 
 class HttpConnection:
     """Reads requests one after the other and has each answered; one of them may ask for MQTT
-    in a WebSocket, and then there are no more. ``mqtt`` is what speaks it on a channel."""
+    in a WebSocket, and then there are no more. ``mqtt`` is what speaks it on a channel; None where
+    nobody does."""
 
     def __init__(
-        self, link: Link, answerer: Answerer, mqtt: MakeApplication, events: Events
+        self, link: Link, answerer: Answerer, mqtt: MakeApplication | None, events: Events
     ) -> None:
         self._link, self._answerer, self._events = link, answerer, events
         self._mqtt = mqtt
@@ -104,8 +105,8 @@ class HttpConnection:
             self._record("broken", f"refused: {self._head.target!r} is no target: {error}")
             self._refuse(400)
             return
-        if websocket.is_meant(request):
-            self._switch(self._head)
+        if self._mqtt is not None and websocket.is_meant(request):
+            self._switch(self._head, self._mqtt)
         else:
             self._link.work(partial(self._reply, request), partial(self._answered, request))
 
@@ -131,7 +132,7 @@ class HttpConnection:
         )
         self._send(response, head_only=request.method == "HEAD")
 
-    def _switch(self, head: h11.Request) -> None:
+    def _switch(self, head: h11.Request, mqtt: MakeApplication) -> None:
         """To MQTT in a WebSocket, with whatever the client sent behind its request."""
         try:
             accepted, socket = websocket.accept(head)
@@ -141,7 +142,7 @@ class HttpConnection:
             return
         self._record("websocket", "a WebSocket was opened, for MQTT")
         self._link.send(accepted)
-        above = WebSocketConnection(self._link, socket, self._mqtt, self._events)
+        above = WebSocketConnection(self._link, socket, mqtt, self._events)
         self._link.become(above, self._http.trailing_data[0])
 
     def _request(self, head: h11.Request) -> Request:

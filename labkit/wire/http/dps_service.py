@@ -1,7 +1,8 @@
 """DPS's service API (2021-10-01 and what came later in the same shape), for back ends.
 
-    enrollments, enrollmentGroups    GET, PUT, DELETE, query, bulk, attestation mechanism
-    registrations                    GET, DELETE, query of a group's
+    enrollments, enrollmentGroups           GET, PUT, DELETE, query, bulk, attestation mechanism
+    registrations                           GET, DELETE, query of a group's
+    certificateAuthorities, trustBundles    GET, PUT, DELETE, query (2021-11-01-preview alone)
 
 Who asks signs with the key of a policy (SAS), and may do what that policy may.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -19,17 +20,20 @@ from labkit.cloud import Cloud, codes
 from labkit.cloud.dps import ProvisioningService
 from labkit.cloud.dps.book import EntryBook
 from labkit.cloud.dps.entries import BulkResult, Enrollment, EnrollmentGroup
+from labkit.cloud.dps.issuance import knows_authorities
+from labkit.cloud.dps.resources import ResourceBook
 from labkit.cloud.policies import (
     ENROLLMENT_READ,
     ENROLLMENT_WRITE,
     REGISTRATION_READ,
     REGISTRATION_WRITE,
+    SERVICE_CONFIG,
 )
 from labkit.trace import first_failure
 from labkit.wire import azure_json
 from labkit.wire.endpoints import SERVICE_ENDPOINT
 from labkit.wire.host_names import as_dialled
-from labkit.wire.http import entry_json
+from labkit.wire.http import dps_resources, entry_json
 from labkit.wire.http.dps_errors import answering
 from labkit.wire.http.fields import Fields, check_is_json, wrong
 from labkit.wire.http.messages import Prompt, Request, Response, Router, json_response
@@ -39,6 +43,7 @@ CONTINUATION, ITEM_COUNT, ITEM_TYPE = "x-ms-continuation", "x-ms-max-item-count"
 _COUNT = re.compile(r"[0-9]{1,6}")
 _DPS = "dps"
 E = TypeVar("E", Enrollment, EnrollmentGroup)
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +58,26 @@ class _Collection(Generic[E]):
     show: Callable[[E], dict[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Resources(Generic[R]):
+    """One kind of what DPS keeps beside entries: its book, and how it is read and written."""
+
+    book: ResourceBook[R]
+    put: Callable[[Any, str, Fields, str], R]
+    show: Callable[[R], dict[str, Any]]
+
+
 def add_routes(router: Router, cloud: Cloud) -> None:
     """Serves the back ends of this cloud's DPS."""
     api = _Api(router, cloud)
     api.serve(_enrollments(cloud.dps))
     api.serve(_groups(cloud.dps))
     api.serve_registrations()
+    authorities, bundles = cloud.dps.certificate_authorities, cloud.dps.trust_bundles
+    api.serve_resources(
+        _Resources(authorities, dps_resources.put_authority, dps_resources.authority_json)
+    )
+    api.serve_resources(_Resources(bundles, dps_resources.put_bundle, azure_json.trust_bundle))
 
 
 def _enrollments(dps: ProvisioningService) -> _Collection[Enrollment]:
@@ -109,6 +128,15 @@ class _Api:
         delete = partial(self._delete, self._dps.registrations)
         self._add("DELETE", one, REGISTRATION_WRITE, delete)
 
+    def serve_resources(self, of: _Resources[R]) -> None:
+        """The operations on authorities, or on bundles. Which shared access policy may do that is
+        nowhere documented: a link is configuration of the service."""
+        root, one = f"/{of.book.collection}", f"/{of.book.collection}/{{id}}"
+        self._add("POST", f"{root}/query", ENROLLMENT_READ, partial(self._query_resources, of))
+        self._add("GET", one, ENROLLMENT_READ, partial(self._get_resource, of))
+        self._add("PUT", one, SERVICE_CONFIG, partial(self._put_resource, of))
+        self._add("DELETE", one, SERVICE_CONFIG, partial(self._delete, of.book))
+
     def _add(self, method: str, path: str, right: str, handler: Prompt) -> None:
         """Whoever may not do it learns nothing, not even whether the thing exists."""
 
@@ -123,14 +151,14 @@ class _Api:
 
     # ---- entries
 
-    def _get(self, of: _Collection[E], _: Request, parts: dict[str, str]) -> Response:
-        return json_response(200, of.show(of.book.get(parts["id"])))
+    def _get(self, of: _Collection[E], request: Request, parts: dict[str, str]) -> Response:
+        return json_response(200, _shown(request, of.show(of.book.get(parts["id"]))))
 
     def _put(self, of: _Collection[E], request: Request, parts: dict[str, str]) -> Response:
-        entry = of.parse(Fields.of(request.body), parts["id"])
+        entry = _parsed(of, request, Fields.of(request.body), parts["id"])
         unwanted = request.headers.get("if-none-match", "")
         kept = of.book.put(entry, _if_match(request), if_none_match=unwanted)
-        return json_response(200, entry_json.entry_json(kept, secrets=True))
+        return json_response(200, _shown(request, entry_json.entry_json(kept, secrets=True)))
 
     def _delete(self, book: Any, request: Request, parts: dict[str, str]) -> Response:
         book.delete(parts["id"], _if_match(request))
@@ -143,12 +171,26 @@ class _Api:
     def _query(self, of: _Collection[E], request: Request, _: dict[str, str]) -> Response:
         text = Fields.of(request.body).text("query")
         found, more = of.book.query(text, count_of(request), _continuation(request))
-        return _page([entry_json.entry_json(entry) for entry in found], more, of.item_type)
+        shown = [_shown(request, entry_json.entry_json(entry)) for entry in found]
+        return _page(shown, more, of.item_type)
 
     def _bulk(self, of: _Collection[E], request: Request, _: dict[str, str]) -> Response:
         said = Fields.of(request.body)
-        entries = [of.parse(fields, "") for fields in said.objects(of.path)]
+        entries = [_parsed(of, request, fields, "") for fields in said.objects(of.path)]
         return json_response(200, _bulk_json(of.book.bulk(said.text("mode"), entries), of.id_name))
+
+    # ---- authorities and bundles
+
+    def _get_resource(self, of: _Resources[R], _: Request, parts: dict[str, str]) -> Response:
+        return json_response(200, of.show(of.book.get(parts["id"])))
+
+    def _put_resource(self, of: _Resources[R], request: Request, parts: dict[str, str]) -> Response:
+        said, if_match = Fields.of(request.body), _if_match(request)
+        return json_response(200, of.show(of.put(of.book, parts["id"], said, if_match)))
+
+    def _query_resources(self, of: _Resources[R], request: Request, _: dict[str, str]) -> Response:
+        found, more = of.book.query(count_of(request), _continuation(request))
+        return _page([of.show(each) for each in found], more, of.book.noun.title().replace(" ", ""))
 
     # ---- registrations
 
@@ -159,6 +201,27 @@ class _Api:
         count, start = count_of(request), _continuation(request)
         found, more = self._dps.registrations.query(parts["id"], count, start)
         return _page([azure_json.registration(row) for row in found], more, "DeviceRegistration")
+
+
+def _knows(request: Request) -> bool:
+    return knows_authorities(request.query.get("api-version", ""))
+
+
+def _parsed(of: _Collection[E], request: Request, said: Fields, id: str) -> E:
+    """An entry out of its JSON. What its api-version does not know stays as it was: who cannot see
+    a field does not mean to change it."""
+    entry = of.parse(said, id)
+    if _knows(request):
+        return entry
+    before = of.book.find(entry.id)
+    authority, bundle = (before.certificate_authority, before.trust_bundle) if before else ("", "")
+    return replace(entry, certificate_authority=authority, trust_bundle=bundle)
+
+
+def _shown(request: Request, found: dict[str, Any]) -> dict[str, Any]:
+    """An entry in JSON, without what its api-version does not know."""
+    hidden = () if _knows(request) else (entry_json.CA, entry_json.TRUST_BUNDLE)
+    return {name: value for name, value in found.items() if name not in hidden}
 
 
 def admit(cloud: Cloud, request: Request, right: str) -> None:

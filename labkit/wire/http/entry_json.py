@@ -32,13 +32,15 @@ from labkit.cloud.dps.registrations import Registration
 from labkit.cloud.refusals import Denial
 from labkit.cloud.store import wire_etag
 from labkit.errors import BadCertificate
-from labkit.pki import chain
 from labkit.pki.reading import read_certificate
 from labkit.trace import failed
 from labkit.wire import azure_json
 from labkit.wire.http.fields import FIELD, Fields, wrong
 
 ENROLLMENT_ID, GROUP_ID = "registrationId", "enrollmentGroupId"
+CA, TRUST_BUNDLE = "clientCertificateIssuancePolicy", "trustBundleId"
+"""Fields that only the api-version 2021-11-01-preview has."""
+_NAME_OF_CA = "certificateAuthorityName"
 _X509, _SYMMETRIC = "x509", "symmetricKey"
 _KINDS: tuple[X509Kind, ...] = ("clientCertificates", "signingCertificates", "caReferences")
 
@@ -73,7 +75,7 @@ def _id(said: Fields, name: str, id: str) -> str:
 def _shared(said: Fields) -> dict[str, Any]:
     """The fields that both kinds of entry have."""
     capabilities = said.object("capabilities")
-    policy = said.object("reprovisionPolicy")
+    policy, issuer = said.object("reprovisionPolicy"), said.object(CA)
     return {
         "capabilities": Capabilities(bool(capabilities and capabilities.flag("iotEdge", False))),
         "iot_hub_host_name": said.text("iotHubHostName"),
@@ -83,6 +85,8 @@ def _shared(said: Fields) -> dict[str, Any]:
         "custom_allocation": _custom_allocation(said),
         "reprovision_policy": _reprovision_policy(policy) if policy else ReprovisionPolicy(),
         "credential_policy": said.text("credentialPolicyName"),
+        "certificate_authority": issuer.text(_NAME_OF_CA) if issuer else "",
+        "trust_bundle": said.text(TRUST_BUNDLE),
         "provisioning_status": said.text("provisioningStatus", "enabled"),
         "etag": said.text("etag"),
     }
@@ -145,13 +149,14 @@ def _slot(said: Fields, name: str) -> Named:
         try:
             return read_certificate(slot.text("certificate"))
         except BadCertificate as error:
-            raise _no_certificate(slot.path("certificate"), error) from error
+            raise no_certificate(slot.path("certificate"), error) from error
     info = slot.object("info") or Fields({})
     known = info.text("sha256Thumbprint") or info.text("sha1Thumbprint")
     return KnownCertificate(known) if known else None
 
 
-def _no_certificate(field: str, error: BadCertificate) -> Denial:
+def no_certificate(field: str, error: BadCertificate) -> Denial:
+    """400004 for a field that holds something else than a certificate."""
     why = f"{field}: {error.message}; found: {error.found}"
     return Denial(codes.BAD_REQUEST, failed(FIELD, field, why, error.cure))
 
@@ -180,6 +185,8 @@ def entry_json(entry: Entry, *, secrets: bool = False) -> dict[str, Any]:
             "apiVersion": entry.custom_allocation.api_version,
         },
         "credentialPolicyName": entry.credential_policy,
+        CA: entry.certificate_authority and {_NAME_OF_CA: entry.certificate_authority},
+        TRUST_BUNDLE: entry.trust_bundle,
         "createdDateTimeUtc": azure_json.timestamp(entry.created),
         "lastUpdatedDateTimeUtc": azure_json.timestamp(entry.updated),
     }
@@ -201,20 +208,6 @@ def attestation_json(attestation: Attestation, *, secrets: bool) -> dict[str, An
         return {"type": _SYMMETRIC}
     keys = {"primaryKey": attestation.primary_key, "secondaryKey": attestation.secondary_key}
     return {"type": _SYMMETRIC, _SYMMETRIC: keys}
-
-
-def info_json(certificate: x509.Certificate) -> dict[str, Any]:
-    """What Azure tells of a certificate; the certificate itself never comes back."""
-    return {
-        "subjectName": azure_json.distinguished_name(certificate.subject),
-        "sha1Thumbprint": chain.thumbprint_sha1(certificate),
-        "sha256Thumbprint": chain.thumbprint(certificate),
-        "issuerName": azure_json.distinguished_name(certificate.issuer),
-        "notBeforeUtc": f"{certificate.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}",
-        "notAfterUtc": f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
-        "serialNumber": azure_json.serial_number(certificate),
-        "version": certificate.version.value + 1,
-    }
 
 
 def _name_of(entry: Entry) -> dict[str, Any]:
@@ -240,4 +233,6 @@ def _slots_json(attestation: X509Attestation) -> dict[str, Any]:
 
 
 def _slot_json(slot: Named) -> Any:
-    return {"info": info_json(slot)} if isinstance(slot, x509.Certificate) else slot
+    return (
+        {"info": azure_json.certificate_info(slot)} if isinstance(slot, x509.Certificate) else slot
+    )

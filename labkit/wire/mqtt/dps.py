@@ -43,7 +43,7 @@ class DpsFace(Face):
         if path == _STATUS:
             named = query.get("operationId", "")
             job = partial(_answers, partial(self._dps.operation, self._caller, named), rid)
-            return job if self._dps.may_wait else job()
+            return job if self._dps.polls_may_wait else job()
         why = f"PUBLISH to {message.topic!r}, which DPS does not know"
         raise MalformedPacket(why, f"publish to {_REGISTER}/?$rid=…, then to {_STATUS}/?$rid=…")
 
