@@ -194,8 +194,8 @@ class Device(Holder):
         self._record("provisioned", f"was assigned to {assigned.hub}")
         if found.chain:
             self._install_operational(found.chain)
-        if found.trust_bundle:
-            self._take_bundle(found.trust_bundle)
+        if why := trust_bundle.install_delivered(self, found.trust_bundle):
+            self._record("left out", f"does not install the trust bundle that DPS sent: {why}")
         return assigned
 
     def renew_operational(self, by: Renewer = "dps") -> x509.Certificate:
@@ -240,10 +240,6 @@ class Device(Holder):
         """What a service has issued to it, as a client shows it; None where nothing was."""
         proof = self.operational.proof
         return sdk.TokenX509(*proof) if proof else None
-
-    def _take_bundle(self, bundle: Sequence[x509.Certificate]) -> None:
-        if why := trust_bundle.install_delivered(self, bundle):
-            self._record("left out", f"does not install the trust bundle that DPS sent: {why}")
 
     def connect(self) -> Device:
         """Connects to the hub that DPS assigned. Raises ConnectionFailed, and where it is the

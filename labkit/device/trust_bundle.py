@@ -70,8 +70,10 @@ def install_delivered(device: Device, bundle: Sequence[x509.Certificate]) -> str
     Returns why not, where it does not; empty where it does: a bundle with which the device would be
     cut off is tried, and left.
 
-    Nobody is told: DPS asks for no answer.
+    Nobody is told: DPS asks for no answer. Without a bundle nothing is done.
     """
+    if not bundle:
+        return ""
     roots = list(dict.fromkeys(bundle))
     try:
         _check(roots)
