@@ -87,7 +87,7 @@ def test_a_close_does_not_wait_for_ever_for_who_does_not_read(
     monkeypatch.setattr(server_tls, "GOODBYE_SECONDS", 0.2)
     with stalled(shared.lab, device):
         for link in list(shared.lab.listener._loop.links):
-            shared.lab.listener._loop.call_soon_threadsafe(link.close)
+            shared.lab.listener._loop._loop.call_soon_threadsafe(link.close)
         eventually(lambda: not shared.lab.listener._loop.links)
         assert said(shared.lab, "hub", f"{device.name} left")
 
