@@ -1,4 +1,4 @@
-"""Lesson 18 on the screen: the two trees of the registry, and the dashboard by mouse and keyboard."""
+"""Lesson 18 on the screen: the registry's two tiers, and the dashboard by mouse and keyboard."""
 
 from __future__ import annotations
 
