@@ -21,7 +21,7 @@ import pytest
 from cryptography import x509
 from issuance_stories import csr, managed, new_key
 from paho.mqtt import client as paho
-from renewal_client import ANSWERS, ASK, Heard
+from renewal_client import ANSWERS, ASK, Files, Heard
 from served import Served
 from stories import PemDevice, enrolled, open_lab, pem_device, write_device
 
@@ -33,16 +33,6 @@ LONGEST = 0.25
 NAME, PATIENCE = "widget-killed", 20.0
 
 
-class _Files:
-    """A chain and a key in files."""
-
-    def __init__(self, device: PemDevice) -> None:
-        self._device = device
-
-    def load_into(self, context: ssl.SSLContext) -> None:
-        context.load_cert_chain(self._device.chain_file, self._device.key_file)
-
-
 @pytest.fixture
 def device(tmp_path: Path) -> PemDevice:
     """A device with an operational certificate, in a workspace that a server may open."""
@@ -50,7 +40,7 @@ def device(tmp_path: Path) -> PemDevice:
         story = enrolled(lab)
         managed(story)
         onboarding, key = pem_device(story, tmp_path / "device", NAME), new_key()
-        proof, request = _Files(onboarding), csr(NAME, key)
+        proof, request = Files(onboarding), csr(NAME, key)
         client = ProvisioningClient(lab.network, NAME, proof, "mqtt", request)
         return write_device(tmp_path / "device", key, client.register().chain)
 
