@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import ssl
 import threading
 import time
 from dataclasses import dataclass
@@ -18,6 +19,16 @@ from labkit import Lab
 
 ASK = "$iothub/credentials/POST/issueCertificate/?$rid={}"
 ANSWERS = "$iothub/credentials/res/#"
+
+
+class Files:
+    """The chain and the key of a device, which are in files, as the lab's own client takes them."""
+
+    def __init__(self, device: PemDevice) -> None:
+        self._device = device
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        context.load_cert_chain(self._device.chain_file, self._device.key_file)
 
 
 @dataclass(frozen=True)

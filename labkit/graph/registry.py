@@ -59,22 +59,24 @@ def _draw(graph: DiGraph[str], lab: Lab, namespace: Namespace) -> None:
     )
     for policy in namespace.policies:
         certificate, below = policy.certificate, policy_node(policy)
+        state = _ca_state(lab, certificate, bool(synchronised[policy.name]))
         add_node(
             graph,
             below,
             kind="intermediate-ca",
             label=chain.common_name(certificate),
             detail=f"policy · {policy.validity_days} days",
-            state=_ca_state(lab, certificate, bool(synchronised[policy.name])),
+            state=state,
         )
         add_edge(graph, node, below, kind="signed")
         for hub_ca in synchronised[policy.name]:
             if hub_ca in graph:
                 add_edge(graph, below, hub_ca, kind="uploaded", label="synchronised")
-        _draw_leaves(graph, lab, policy)
+        _draw_leaves(graph, lab, policy, state)
 
 
-def _draw_leaves(graph: DiGraph[str], lab: Lab, policy: Policy) -> None:
+def _draw_leaves(graph: DiGraph[str], lab: Lab, policy: Policy, state: StateKey) -> None:
+    """What is not over is taken as its CA is."""
     for device in lab.devices:
         held = device.operational.chain
         if len(held) > 1 and held[1] == policy.certificate:
@@ -85,7 +87,7 @@ def _draw_leaves(graph: DiGraph[str], lab: Lab, policy: Policy) -> None:
                 kind="device",
                 label=device.name,
                 detail=f"operational · to {end:%Y-%m-%d}",
-                state="expired" if lab.clock.now() > end else "trusted",
+                state="expired" if lab.clock.now() > end else state,
             )
             add_edge(graph, policy_node(policy), node, kind="signed")
 

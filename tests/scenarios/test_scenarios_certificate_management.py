@@ -76,7 +76,7 @@ def test_what_the_picture_shows_of_the_registry(play: Performance) -> None:
 
 def test_the_numbers_of_the_fleet_are_told_beside_the_steps(play: Performance) -> None:
     assert "10 renewals done, 0 failed" in play.frames[7].told
-    assert "1 expired" in play.frames[9].told
+    assert "expired: 1" in play.frames[9].told
 
 
 def test_the_refusal_of_the_stolen_one_says_why(play: Performance) -> None:

@@ -95,7 +95,7 @@ def test_what_makes_no_sense_counts_as_not_reported(wrong: dict[str, Any]) -> No
 def test_it_says_so_in_words() -> None:
     found = board(row("w-1", 2), row("w-2", 20), row("w-3", None, status="disabled"))
     assert found.numbers == (
-        "3 devices: 1 3 days or fewer; 1 more than 14 days; 1 not reported. "
+        "3 devices; 3 days or fewer: 1; more than 14 days: 1; not reported: 1. "
         "4 renewals done, 2 failed."
     )
     assert "- w-1: 3 days or fewer, until 2027-03-03, 2 days left, 2 renewals, 1 failed" in repr(
@@ -120,7 +120,7 @@ def test_every_band_has_a_sign_and_a_word_of_its_own() -> None:
 
 
 def test_an_empty_fleet_is_told_too() -> None:
-    assert board().numbers == "0 devices: none. 0 renewals done, 0 failed."
+    assert board().numbers == "0 devices. 0 renewals done, 0 failed."
 
 
 def test_a_lab_has_one_and_it_follows_the_devices_reports(story: Story) -> None:

@@ -29,7 +29,7 @@ from issuance_stories import (
     rsa_key,
     tampered,
 )
-from renewal_client import Asking, Heard
+from renewal_client import Asking, Files, Heard
 from stories import PATIENCE, PemDevice, Story, eventually, failed_check, pem_device, write_device
 
 from labkit.device.provisioning_client import ProvisioningClient
@@ -54,20 +54,10 @@ def device(story_managed: Story, tmp_path: Path) -> PemDevice:
 
 def onboarded(story: Story, directory: Path, name: str) -> PemDevice:
     first = pem_device(story, directory / name, name)
-    proof = _Proof(first)
+    proof = Files(first)
     key = new_key()
     client = ProvisioningClient(story.lab.network, name, proof, "mqtt", csr(name, key))
     return write_device(directory / name, key, client.register().chain)
-
-
-class _Proof:
-    """A chain and a key in files."""
-
-    def __init__(self, device: PemDevice) -> None:
-        self._device = device
-
-    def load_into(self, context: Any) -> None:
-        context.load_cert_chain(self._device.chain_file, self._device.key_file)
 
 
 @pytest.fixture
@@ -314,7 +304,7 @@ def test_a_device_that_was_never_issued_one_renews_none(story: Story, tmp_path: 
     """It is known to its hub by the thumbprint of what it was made with."""
     managed(story)
     device = pem_device(story, tmp_path / "bare", "widget-bare")
-    by_thumbprint = ProvisioningClient(story.lab.network, device.name, _Proof(device), "mqtt")
+    by_thumbprint = ProvisioningClient(story.lab.network, device.name, Files(device), "mqtt")
     by_thumbprint.register()
     with Asking(story.lab, device) as asking:
         asking.ask(csr(device.name))
@@ -372,7 +362,7 @@ def test_a_disabled_device_gets_none_from_dps_either(
     story = story_managed
     onboarding = pem_device(story, tmp_path / "again", NAME)
     story.lab.hub().devices.disable(NAME)
-    proof = _Proof(onboarding)
+    proof = Files(onboarding)
     client = ProvisioningClient(story.lab.network, NAME, proof, "mqtt", csr(NAME))
     with pytest.raises(ProvisioningFailed) as caught:
         client.register()

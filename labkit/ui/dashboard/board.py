@@ -78,9 +78,9 @@ class CertificateBoard(Answering):
     @property
     def numbers(self) -> str:
         """The whole fleet in one line."""
-        bands = "; ".join(f"{count} {band}" for band, count in self.bands.items() if count)
+        bands = [f"{band}: {count}" for band, count in self.bands.items() if count]
         done = f"{counted(self.renewals, 'renewal')} done, {self.failures} failed"
-        return f"{counted(len(self.devices), 'device')}: {bands or 'none'}. {done}."
+        return f"{'; '.join([counted(len(self.devices), 'device'), *bands])}. {done}."
 
     @property
     def text(self) -> str:

@@ -54,15 +54,15 @@ class Dashboard {
   table({ columns, rows }) {
     const shown = this.inOrder(columns, rows.filter(({ band }) => !this.only || band.word === this.only));
     if (!shown.length) return make("p", { class: "lk-empty-list lk-soft" }, "No device.");
-    return make("table", {}, make("thead", {}, make("tr", {}, columns.map((name) => this.head(name)))),
+    return make("table", {}, make("thead", {}, make("tr", {}, columns.map((name) => this.head(name, name in rows[0].numbers)))),
       make("tbody", {}, shown.map((row) => line(columns, row))));
   }
 
-  head(name) {
+  head(name, isNumber) {
     const { column, down } = this.sorted;
     const order = down ? "descending" : "ascending";
     const arrow = column === name ? (down ? " ▼" : " ▲") : "";
-    return make("th", { scope: "col", "aria-sort": column === name ? order : null },
+    return make("th", { scope: "col", class: isNumber ? "lk-right" : null, "aria-sort": column === name ? order : null },
       make("button", { type: "button", class: "lk-quiet", "data-focus": `sort ${name}`, click: () => this.sort(name) },
         name, make("span", { "aria-hidden": "true" }, arrow)));
   }
