@@ -39,19 +39,23 @@ _HEADERS = {"Content-Type": "application/json; charset=utf-8", "Accept": "applic
 
 
 class ThirdPartyCa:
-    """The certificate service of this lab: it listens from when it is made, until it is stopped.
-
-    ``account(name)`` and ``profile(name, ...)`` are what its customers set up on its web pages.
+    """The certificate service of this lab: it listens from when it is made, until it is stopped; at
+    ``host``, or at another address of this machine's own where that is none.
     """
 
     def __init__(self, service: CertificateService, host: str, events: Events) -> None:
-        self._service, self._host, self._events = service, host, events
+        self._service, self._events = service, events
+        self._host = host if ip_address(host).is_loopback else "127.0.0.1"
         self._router = Router()
         certificate_service.add_routes(self._router, service)
         self._turns = threading.BoundedSemaphore(AT_A_TIME)
         self._loop: EventLoop | None = None
         self.port = 0
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            service.close()
+            raise
 
     def __repr__(self) -> str:
         state = f"listens at {self._host}:{self.port}" if self.running else "is down"
@@ -83,11 +87,6 @@ class ThirdPartyCa:
     def running(self) -> bool:
         """Whether its web service can be reached."""
         return self._loop is not None
-
-    @property
-    def url(self) -> str:
-        """Where its web service is, or was before it was stopped."""
-        return f"https://{self._host}:{self.port}"
 
     @property
     def web_root_pem(self) -> str:

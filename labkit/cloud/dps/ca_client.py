@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from labkit.cloud import codes, strict_json
 from labkit.cloud.refusals import Denial, clipped
@@ -32,6 +32,7 @@ BUSY = 429
 MOST_ISSUERS = 8
 """Certificates above the device's, in an answer."""
 _MOST_CURES = 4
+_OTHER = ("ask those who run the authority what it did",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +156,7 @@ def _issued(
     except LabError as error:
         why = f"{link.name!r} sent something else: {error.message} ({error.found})"
         raise Denial(codes.NOT_ISSUED, failed(USABLE, about, why, *_OTHER)) from error
-    if _key(found[0]) != _key(csr):
+    if found[0].public_key() != csr.public_key():
         why = f"{link.name!r} certified another key: {chain.subject(found[0])}"
         raise Denial(codes.NOT_ISSUED, failed(USABLE, about, why, *_OTHER))
     return found
-
-
-_OTHER = ("ask those who run the authority what it did",)
-
-
-def _key(holder: x509.Certificate | x509.CertificateSigningRequest) -> bytes:
-    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    return holder.public_key().public_bytes(*form)
