@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
+from labkit.cloud.dps import webhook_url
 from labkit.cloud.dps.allocation import WebhookAnswer
 
 SECONDS = 5.0
@@ -26,17 +27,13 @@ def post(url: str, body: bytes) -> WebhookAnswer:
     """Sends JSON to a webhook and waits for what it says: at most :data:`SECONDS` a step, and
     :data:`WHOLE_SECONDS` for all of them.
 
-    Azure wants HTTPS; here plain HTTP is taken too, for a webhook on the same machine. Who
-    cannot be asked has status 0, and why as its body.
+    Who cannot be asked has status 0, and why as its body: without the URL's query, where a
+    function's key is.
     """
-    try:
-        parts = urlsplit(url)
-        kind = _KINDS.get(parts.scheme.lower())
-        if kind is None or not parts.hostname:
-            return WebhookAnswer(0, f"{url!r} is no http or https URL".encode())
-        connection = kind(parts.hostname, parts.port, timeout=SECONDS)
-    except ValueError as error:
-        return WebhookAnswer(0, f"{url!r} is no URL: {error}".encode())
+    if why := webhook_url.fault(url):
+        return WebhookAnswer(0, f"its URL is {why}: that is not {webhook_url.RULE}".encode())
+    parts = urlsplit(url)
+    connection = _KINDS[parts.scheme.lower()](parts.hostname or "", parts.port, timeout=SECONDS)
     target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
     return _asked(connection, target, body)
 
