@@ -162,6 +162,8 @@ class Device(Holder):
         unless given. With ``csr`` it asks DPS for a certificate as well, and what is issued is its
         operational credential from now on: ``widget.operational.request()`` makes one. By
         Microsoft's SDK, or, with ``csr`` or over ``https``, by the lab's own client.
+
+        An open connection stays, unless DPS moves the device: then its old hub ends it.
         """
         from labkit.device import (  # slow to import, and a lab opens without
             provisioning_client,
@@ -172,14 +174,14 @@ class Device(Holder):
         asked = f" as {registration_id}" if registration_id else ""
         sent = chain.names(self.chain)
         self._record("provision", f"asks DPS to provision it{asked}, sending {sent}")
-        with self._judging():
+        with self._judging(), self._not_coming_back():
             identity = self._identity(sdk)
             client = provisioning_client.registrar(network, name, identity, transport, csr)
             found = client.register()
-        assigned = Assignment(found.hub, found.device_id, found.status, found.substatus)
-        self._flash.learn(
-            assignment=asdict(assigned), registered=chain.thumbprint(self.certificate)
-        )
+            assigned = Assignment(found.hub, found.device_id, found.status, found.substatus)
+            self._flash.learn(
+                assignment=asdict(assigned), registered=chain.thumbprint(self.certificate)
+            )
         self._record("provisioned", f"was assigned to {assigned.hub}")
         if found.chain:
             self.operational.install(found.chain)
@@ -326,6 +328,23 @@ class Device(Holder):
             self._left(self, error)
             self._record("left", f"left in TLS: it does not trust the server ({error.found})")
             raise
+
+    @contextlib.contextmanager
+    def _not_coming_back(self) -> Iterator[None]:
+        """While DPS chooses its hub: where that is another one, the old hub ends the connection
+        before the device has its answer, and the client would try the old hub once more."""
+        client, hub = self._client, self.assignment and self.assignment.hub
+        if client is None:
+            yield
+            return
+        from labkit.device import sdk
+
+        sdk.comes_back(client, False)
+        try:
+            yield
+        finally:
+            stays = self.assignment is not None and self.assignment.hub == hub
+            sdk.comes_back(client, self._reconnects and stays)
 
     def _connected(self) -> Any:
         if self._client is None:

@@ -219,6 +219,12 @@ def connect(
     return client
 
 
+def comes_back(client: Any, again: bool) -> None:
+    """Whether a client whose line breaks connects again by itself: the SDK asks for that where
+    the client is made, and looks it up where the line breaks."""
+    client._mqtt_pipeline.pipeline_configuration.connection_retry = again
+
+
 def leave(client: Any) -> None:
     """Disconnects, and ends the client's threads. Where the line breaks at that very moment, the
     SDK stops half-way with an error: then it is asked once more."""

@@ -6,6 +6,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -385,12 +386,10 @@ def test_a_functions_key_is_in_no_log(
     service.dps.webhook = webhook.post
     url = f"{scheme}://user:s3cret@127.0.0.1:1/choose?code=s3cret#s3cret"
     hook = CustomAllocation(url, "2021-10-01")
-    try:
+    with suppress(ServiceRefusal):
         Fleet(service, allocation=CUSTOM, webhook=hook).operation()
-    except ServiceRefusal as error:
-        assert "127.0.0.1:1/choose?…" in str(error)
     kept = [str(refusal.checks) for refusal in service.cloud.refusals.since(0)]
-    assert "127.0.0.1:1" in "".join(kept)
+    assert "127.0.0.1:1" in "".join(kept), "what may be told is told"
     told = [*kept, repr(hook), caplog.text, *map(str, service.events)]
     assert not [text for text in told if "s3cret" in text]
 

@@ -188,7 +188,8 @@ class Firmware:
         self._device.renew(self.issuer)
 
     def _provision(self) -> None:
-        """An open connection stays until DPS has answered: then the next one is made."""
+        """An open connection stays until DPS has answered: who is refused there has lost nothing
+        by asking. Then the next one is made."""
         self._device.provision()
         self._device.disconnect()
 
