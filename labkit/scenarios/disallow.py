@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from labkit.cloud.dps.entries import (
@@ -113,24 +110,11 @@ def _try_both(lab: Lab, name: str) -> None:
 
 
 def _revoke(lab: Lab) -> None:
-    Papers(lab).write("revoked.crl", _revocation_list(lab).public_bytes(Encoding.PEM))
-    lab.attacker(THIEF).try_dps(TO_DELETE)
-
-
-def _revocation_list(lab: Lab) -> x509.CertificateRevocationList:
     """Technician-Z's list of what it has signed and does not stand for any more."""
-    ca, now = only_ca(lab, TECHNICIAN), lab.clock.now()
-    made = (
-        x509.CertificateRevocationListBuilder()
-        .issuer_name(ca.certificate.subject)
-        .last_update(now)
-        .next_update(now + timedelta(days=7))
-    )
-    for name in IN_A_HURRY:
-        number = lab.issued_chain(name)[0].serial_number
-        entry = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(now)
-        made = made.add_revoked_certificate(entry.build())
-    return made.sign(ca.key, hashes.SHA256())
+    stolen = [lab.issued_chain(name)[0] for name in IN_A_HURRY]
+    signed = only_ca(lab, TECHNICIAN).revoke(*stolen)
+    Papers(lab).write("revoked.crl", signed.public_bytes(Encoding.PEM))
+    lab.attacker(THIEF).try_dps(TO_DELETE)
 
 
 def _shut_the_first_door(lab: Lab) -> None:
