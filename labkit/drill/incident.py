@@ -95,8 +95,8 @@ class Incident:
 
     def _hear(self, event: Event) -> None:
         """What happens within a round is heard too, and forgotten at its end."""
-        if event.details.get("by") == self.attacker.name:
-            if event.kind == "stolen":
+        if by := event.details.get("by"):  # what somebody else did in a device's name is no deed
+            if (by, event.kind) == (self.attacker.name, "stolen"):
                 self._forget(str(event.details["device"]))
             return
         act = _ACTS.get((event.source, event.kind))

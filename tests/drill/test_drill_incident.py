@@ -55,6 +55,13 @@ def test_there_are_several_right_ways(lab: Lab, way: str) -> None:
     assert lab.hub().messages(VICTIM), "and the true widget has spoken"
 
 
+def test_what_another_attacker_does_is_no_deed_of_the_operator(lab: Lab) -> None:
+    trudy = lab.attacker("Trudy")
+    trudy.steal(lab.device(VICTIM))
+    assert trudy.try_dps().got_in
+    assert lab.incident().round().deeds == frozenset()
+
+
 def test_without_an_answer_the_attacker_stays(lab: Lab) -> None:
     incident = play(lab, WAIT, REVOKE)
     assert [(one.dps, one.hub) for one in incident.rounds] == [(IT, IT), (IT, IT)]
