@@ -79,7 +79,8 @@ class Database:
         self._closed = False
         self._inserting: PoolProxiedConnection | None = None
         self._inserting_lock = threading.Lock()
-        self._engine = create_engine(f"sqlite:///{path}")
+        # hidden: an error that is logged would tell the keys among them
+        self._engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin)
         self._writing = self._engine.execution_options(labkit_begin="BEGIN IMMEDIATE")

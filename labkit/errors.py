@@ -8,6 +8,9 @@ from typing import Literal
 
 from labkit.trace import Check, first_failure
 
+_LONGEST = 200
+"""Characters of an error that is none of the lab's own."""
+
 
 class LabError(Exception):
     """Something that a user of the lab can understand and mend.
@@ -130,6 +133,13 @@ class ServiceRefusal(LabError):
             found=failed.why if failed else "",
             cure=" Or: ".join(failed.cures) if failed else "",
         )
+
+
+def in_short(error: BaseException) -> str:
+    """An error that nobody expected, for people: its kind and its first line. What stands below
+    that may be the parameters of a statement, and those may be keys."""
+    first = str(error).partition("\n")[0][:_LONGEST]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def counted(number: int, noun: str) -> str:

@@ -25,7 +25,7 @@ from labkit.device.network import Network
 from labkit.device.operational import Operational
 from labkit.device.payload import as_json
 from labkit.device.registration import Csr, Transport
-from labkit.errors import BadCertificate, ConnectionFailed, LabError, ServerNotTrusted
+from labkit.errors import BadCertificate, ConnectionFailed, ServerNotTrusted
 from labkit.events import Events
 from labkit.hsm import Token
 from labkit.pki import chain, reading
@@ -170,7 +170,7 @@ class Device(Holder):
         of 2021-11-01-preview a certificate authority, and a trust bundle may come along, which is
         tried, and installed. A ``symmetric_key`` (base64) takes the place of the certificate that
         it was made with. By Microsoft's SDK, or, with any of these or over ``https``, by the lab's
-        own client.
+        own client. An open connection stays, unless DPS moves the device: its old hub ends it.
         """
         from labkit.device import (  # slow to import, and a lab opens without
             provisioning_client,
@@ -181,16 +181,16 @@ class Device(Holder):
         asked = f" as {registration_id}" if registration_id else ""
         sent = "a token of its symmetric key" if symmetric_key else chain.names(self.chain)
         self._record("provision", f"asks DPS to provision it{asked}, sending {sent}")
-        with self._judging():
+        with self._judging(), self._not_coming_back():
             proof = symmetric_key or self._identity(sdk)
             client = provisioning_client.registrar(
                 network, name, proof, transport, csr, api_version
             )
             found = client.register()
-        assigned = Assignment(found.hub, found.device_id, found.status, found.substatus)
-        self._flash.learn(
-            assignment=asdict(assigned), registered=chain.thumbprint(self.certificate)
-        )
+            assigned = Assignment(found.hub, found.device_id, found.status, found.substatus)
+            self._flash.learn(
+                assignment=asdict(assigned), registered=chain.thumbprint(self.certificate)
+            )
         self._record("provisioned", f"was assigned to {assigned.hub}")
         if found.chain:
             self._install_operational(found.chain)
@@ -217,29 +217,18 @@ class Device(Holder):
     def _renew_at_hub(self) -> None:
         from labkit.device import hub_certificates, sdk
 
-        network, assigned = self.network, self.assignment
-        identity = self._operational_identity(sdk)
-        if assigned is None or identity is None:
-            raise LabError(
-                f"{self.name} has no operational certificate that could be renewed",
-                expected="one that was issued when it registered",
-                cure='get the first one from DPS: widget.renew_operational("dps")',
-            )
+        held = self.assignment, sdk.operational(self.operational.proof)
+        assigned, identity = hub_certificates.renewable(self.name, *held)
         csr = self.operational.request(assigned.device_id)
         self._record("request", f"asks {assigned.hub} for its next certificate")
         self.disconnect()
         with self._judging():
-            found = hub_certificates.issue(network, assigned.hub, assigned.device_id, identity, csr)
+            found = hub_certificates.issue(self.network, assigned, identity, csr)
         self._install_operational(found)
 
     def _install_operational(self, found: Sequence[x509.Certificate]) -> None:
         self.operational.install(found)
         self._record("installed", f"has an operational certificate: {chain.names(found)}")
-
-    def _operational_identity(self, sdk: Any) -> Any:
-        """What a service has issued to it, as a client shows it; None where nothing was."""
-        proof = self.operational.proof
-        return sdk.TokenX509(*proof) if proof else None
 
     def connect(self) -> Device:
         """Connects to the hub that DPS assigned. Raises ConnectionFailed, and where it is the
@@ -257,7 +246,7 @@ class Device(Holder):
                 expected="an assignment by DPS",
                 cure=f"provision it first: lab.device({self.name!r}).provision()",
             )
-        identity = self._operational_identity(sdk) or self._identity(sdk)
+        identity = sdk.operational(self.operational.proof) or self._identity(sdk)
         with self._judging():
             self._client = sdk.connect(
                 network, assigned.hub, assigned.device_id, identity, reconnects=self._reconnects
@@ -386,6 +375,17 @@ class Device(Holder):
             self._left(self, error)
             self._record("left", f"left in TLS: it does not trust the server ({error.found})")
             raise
+
+    def _not_coming_back(self) -> contextlib.AbstractContextManager[None]:
+        """While DPS chooses its hub: where that is another one, the old hub ends the connection
+        before the device has its answer, and the client would try the old hub once more."""
+        from labkit.device import sdk
+
+        def hub() -> str:
+            return self.assignment.hub if self.assignment else ""
+
+        before = hub()
+        return sdk.staying_away(self._client, lambda: self._reconnects and hub() == before)
 
     def _connected(self) -> Any:
         if self._client is None:

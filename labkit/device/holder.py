@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -37,6 +38,7 @@ class Holder:
     ) -> None:
         self.name, self.now = identity.name, now
         self._flash, self._events = flash, events
+        self._installing = threading.Lock()  # by method and by message, at the same time
         self._credentials = Credentials(identity, flash, token or (lambda: identity.key.token))
         if not flash.chain:
             if keys := update_keys():
@@ -140,7 +142,10 @@ class Holder:
         """
         self._check_open()
         try:
-            is_new = update.install(self.name, package, self._flash, self._credentials, self.now())
+            with self._installing:
+                is_new = update.install(
+                    self.name, package, self._flash, self._credentials, self.now()
+                )
         except UpdateRefused as error:
             self._record("refused", f"does not install an update: {error.found}")
             raise

@@ -17,12 +17,13 @@ from cryptography import x509
 
 from labkit.device import mqtt_line
 from labkit.device.answer import Answer
+from labkit.device.assignment import Assignment
 from labkit.device.dialects import base64_of, chain_of
 from labkit.device.distrust import found_in
 from labkit.device.mqtt_line import NOT_AUTHORIZED, MqttLine
 from labkit.device.network import Network
 from labkit.device.registration import Proof
-from labkit.errors import NotIssued
+from labkit.errors import LabError, NotIssued
 
 API_VERSION = "2025-08-01-preview"
 """With which the operation came in."""
@@ -34,12 +35,22 @@ _ASK = "$iothub/credentials/POST/issueCertificate/?$rid={}"
 _FAILURES = (OSError, TimeoutError, ssl.SSLError, ValueError, TypeError, AttributeError)
 
 
+def renewable(
+    name: str, assigned: Assignment | None, proof: Proof | None
+) -> tuple[Assignment, Proof]:
+    """The hub that a device may ask, and with what. Raises LabError without the one or the
+    other."""
+    if assigned is None or proof is None:
+        raise LabError(
+            f"{name} has no operational certificate that could be renewed",
+            expected="one that was issued when it registered",
+            cure='get the first one from DPS: widget.renew_operational("dps")',
+        )
+    return assigned, proof
+
+
 def issue(
-    network: Network,
-    hub: str,
-    device_id: str,
-    proof: Proof,
-    csr: x509.CertificateSigningRequest,
+    network: Network, assigned: Assignment, proof: Proof, csr: x509.CertificateSigningRequest
 ) -> tuple[x509.Certificate, ...]:
     """What the hub has issued for a request: the device's certificate, then its issuers up to the
     root.
@@ -47,6 +58,7 @@ def issue(
     Raises NotIssued, which repeats what the hub said; ServerNotTrusted, which is one, too, where
     this device left in TLS.
     """
+    hub, device_id = assigned.hub, assigned.device_id
     context = ssl.create_default_context(cadata=network.server_roots)
     user = f"{hub}/{device_id}/?api-version={API_VERSION}"
     try:

@@ -91,6 +91,11 @@ class TokenX509(X509):
             self._context.load_verify_locations(cadata=roots)
 
 
+def operational(proof: tuple[Path, TokenKey] | None) -> TokenX509 | None:
+    """What a service has issued to a device, as a client shows it; None where nothing was."""
+    return TokenX509(*proof) if proof else None
+
+
 def identity(chain_file: Path, key: TokenKey) -> X509:
     """What the SDK speaks TLS with: for a key in a file the SDK's own, which reads both files."""
     if isinstance(key, FILE_KEYS) and _belong_together(chain_file, key):
@@ -217,6 +222,22 @@ def connect(
         leave(client)
         raise _told(ConnectionFailed, f"{hub} did not take {device_id}", error) from error
     return client
+
+
+@contextmanager
+def staying_away(client: Any | None, afterwards: Callable[[], bool]) -> Iterator[None]:
+    """A client whose line breaks meanwhile does not connect again by itself; ``afterwards`` says
+    whether it does so from the end on. The SDK asks for that where the client is made, and looks
+    it up where the line breaks."""
+    if client is None:
+        yield
+        return
+    settings = client._mqtt_pipeline.pipeline_configuration
+    settings.connection_retry = False
+    try:
+        yield
+    finally:
+        settings.connection_retry = afterwards()
 
 
 def leave(client: Any) -> None:

@@ -7,7 +7,7 @@ from labkit.drill.grounds import Grounds
 from labkit.drill.history import History
 from labkit.drill.incident import Incident
 from labkit.drill.loot import Loot
-from labkit.drill.score import Act, Cost, Round, Score
+from labkit.drill.score import Act, Cost, Deed, Round, Score
 from labkit.drill.siege import Siege
 from labkit.drill.timeline import Timeline
 
@@ -17,6 +17,7 @@ __all__ = [
     "Attempt",
     "Attempts",
     "Cost",
+    "Deed",
     "Fleet",
     "Grounds",
     "History",

@@ -75,7 +75,7 @@ class Fleet:
     @contextmanager
     def working(self, *, most: int = 1_000) -> Iterator[Fleet]:
         """Rounds one after the other in the background, ``most`` at the most, until the block
-        ends; the round that is under way then is finished."""
+        ends; the round that is under way then is finished. Raises what a round has raised."""
         end = threading.Event()
 
         def work() -> None:
@@ -84,13 +84,13 @@ class Fleet:
                     return
                 self.round()
 
-        worker = threading.Thread(target=work, name="fleet", daemon=True)
-        worker.start()
-        try:
-            yield self
-        finally:
-            end.set()
-            worker.join()
+        with ThreadPoolExecutor(1, "fleet at work") as worker:
+            working = worker.submit(work)
+            try:
+                yield self
+            finally:
+                end.set()
+            working.result()
 
     def roll(self, renew: Callable[[Device], object], mark: str = "the fleet is renewed") -> None:
         """Gives every device another certificate, as ``renew`` does it, one after the other and

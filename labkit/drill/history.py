@@ -22,6 +22,10 @@ from labkit.events import Event, Events
 KEPT: Final = 2_000
 """Steps that are kept; the oldest make room."""
 
+REFUSALS_KEPT: Final = 10_000
+"""Refusals that are kept, in all steps; the oldest make room. Who is refused may try for ever, and
+under as many names as it likes, and no step has to end."""
+
 _NO_ACTS: Final = frozenset({"assigned", "assigning", "refused", "again"})
 """What devices bring about at DPS, and what changes nothing."""
 _ACTS_AT_HUB: Final = frozenset({"created", "updated", "deleted", "disabled", "enabled"})
@@ -74,6 +78,7 @@ class History:
         self._lock = threading.Lock()
         self._steps: deque[Step] = deque([Step(self._now())], maxlen=KEPT)
         self._open: dict[str, list[Refused]] = {}
+        self._refusals: deque[tuple[Step, Refused]] = deque()
         self.theirs: set[str] = set()
         """The tracking IDs of refusals that attackers got."""
         events.listen(self._hear)
@@ -125,9 +130,24 @@ class History:
 
     def _refused(self, event: Event) -> None:
         device, tracking_id = str(event.details["device"]), str(event.details["tracking_id"])
-        refused = Refused(device, tracking_id, event.at)
-        self._steps[-1].refusals.append(refused)
+        step, refused = self._steps[-1], Refused(device, tracking_id, event.at)
+        step.refusals.append(refused)
         self._open.setdefault(device, []).append(refused)
+        self._refusals.append((step, refused))
+        if len(self._refusals) > REFUSALS_KEPT:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """The oldest refusal goes: it is the first of its step, and of its device if that was not
+        let in since."""
+        step, oldest = self._refusals.popleft()
+        del step.refusals[0]
+        self.theirs.discard(oldest.tracking_id)
+        waiting = self._open.get(oldest.device, [])
+        if waiting and waiting[0] is oldest:
+            del waiting[0]
+        if not waiting:
+            self._open.pop(oldest.device, None)
 
     def _let_in(self, event: Event) -> None:
         if event.kind == "assigned":

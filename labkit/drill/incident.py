@@ -12,7 +12,7 @@ from collections.abc import Callable
 from labkit.drill.attacker import Attacker
 from labkit.drill.fleet import Fleet
 from labkit.drill.history import is_act
-from labkit.drill.score import Act, Round, Score
+from labkit.drill.score import UNDO_DISABLED, Act, Deed, Round, Score
 from labkit.errors import counted
 from labkit.events import Event, Events
 
@@ -22,6 +22,7 @@ _ACTS = {
     ("device", "provisioned"): Act.PROVISIONED,
     ("hub", "deleted"): Act.DELETED,
     ("hub", "disabled"): Act.DISABLED,
+    ("hub", "enabled"): Act.ENABLED,
 }
 
 
@@ -34,7 +35,7 @@ class Incident:
     ) -> None:
         self.fleet, self.attacker, self._settle = fleet, attacker, settle
         self._rounds: list[Round] = []
-        self._acts: set[Act] = set()
+        self._deeds: set[Deed] = set()
         events.listen(self._hear)
 
     def __repr__(self) -> str:
@@ -57,7 +58,7 @@ class Incident:
 
         Raises NotFound where nothing was stolen.
         """
-        acts, victims = frozenset(self._acts), self.attacker.victims
+        deeds, victims = frozenset(self._deeds), self.attacker.victims
         for device in self.fleet.devices:
             if device.name in victims:
                 device.disconnect()
@@ -68,33 +69,56 @@ class Incident:
         self._settle()
         self._rounds.append(
             Round(
-                acts,
+                deeds,
+                tuple(victims),
                 dps,
                 hub,
                 lost=tuple(visit.device for visit in visits if not visit.sent),
                 turned_away=tuple(v.device for v in visits if v.sent and not v.registered),
             )
         )
-        self._acts.clear()
+        self._deeds.clear()
         return self._rounds[-1]
 
-    def _attack(self, victims: list[str]) -> tuple[int, int]:
-        """How often they got in at DPS and at hubs. Without a victim, NotFound is raised."""
-        dps = hub = 0
+    def _attack(self, victims: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The devices as which they got in at DPS, and at hubs. Without a victim, NotFound is
+        raised."""
+        dps: list[str] = []
+        hub: list[str] = []
         for name in victims or [""]:
-            dps += self.attacker.try_dps(name).got_in
-            if self.attacker.as_device(name).assignment is not None:
-                hub += self.attacker.try_hub(device=name).got_in
-        return dps, hub
+            if self.attacker.try_dps(name).got_in:
+                dps.append(name)
+            known = self.attacker.as_device(name).assignment is not None
+            if known and self.attacker.try_hub(device=name).got_in:
+                hub.append(name)
+        return tuple(dps), tuple(hub)
 
     def _hear(self, event: Event) -> None:
         """What happens within a round is heard too, and forgotten at its end."""
-        if event.details.get("by") == self.attacker.name:
-            if event.kind == "stolen":  # what was done before is no answer to it
-                self._acts.clear()
+        if by := event.details.get("by"):  # what somebody else did in a device's name is no deed
+            if (by, event.kind) == (self.attacker.name, "stolen"):
+                self._forget(str(event.details["device"]))
             return
         act = _ACTS.get((event.source, event.kind))
         if act is None and is_act(event):
             act = Act.ENTRY if event.source == "dps" else Act.CHANGED
         if act is not None:
-            self._acts.add(act)
+            self._keep(act, event)
+
+    def _keep(self, act: Act, event: Event) -> None:
+        """An entry of a device's own is about that device; any other change in DPS is about all
+        devices, as far as anybody can tell."""
+        name = str(event.details.get("device") or event.details.get("name", ""))
+        if act is Act.REVOKED or (act is Act.ENTRY and name not in self._names()):
+            name = ""
+        if act in UNDO_DISABLED:
+            self._deeds.discard(Deed(Act.DISABLED, name))
+        self._deeds.add(Deed(act, name))
+
+    def _forget(self, stolen: str) -> None:
+        """What was done before a theft is no answer to it, but may be one to an earlier theft."""
+        first = self.attacker.victims == [stolen]
+        self._deeds = {deed for deed in self._deeds if not first and deed.device != stolen}
+
+    def _names(self) -> set[str]:
+        return {*(device.name for device in self.fleet.devices), *self.attacker.victims}

@@ -8,6 +8,7 @@ its key         only where that lies in a file; a token does not give it out
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -98,8 +99,9 @@ class Bag:
         for old in target.iterdir():
             old.unlink()
         for file in flash.iterdir():
-            if file.is_file() and file.stat().st_size <= _LARGEST:
-                write_whole(target / file.name, file.read_bytes())
+            with suppress(FileNotFoundError):  # the device writes meanwhile
+                if file.is_file() and file.stat().st_size <= _LARGEST:
+                    write_whole(target / file.name, file.read_bytes())
 
     def _folder(self, device: str) -> KeyFolder:
         return KeyFolder(folder_of(self._directory, device))

@@ -6,7 +6,7 @@ not be added up by hand teaches nothing. More of anything bad never makes it bet
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -30,31 +30,51 @@ class Act(StrEnum):
     REVOKED = "signed a revocation list"
     ENTRY = "changed what DPS admits"
     DISABLED = "disabled an identity in the hub"
+    ENABLED = "enabled an identity in the hub"
     DELETED = "deleted an identity in the hub"
     CHANGED = "changed an identity in the hub in another way"
     RENEWED = "renewed a device"
     PROVISIONED = "let a device provision"
 
 
+UNDO_DISABLED: Final = frozenset({Act.ENABLED, Act.DELETED})
+"""After these an identity is not switched off any more: what is deleted is made anew, and enabled.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """An act, and the ``device`` that it was about; empty where it was about no single one."""
+
+    act: Act
+    device: str = ""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Round:
-    """One round: ``acts`` before it; how often DPS (``dps``) and a hub (``hub``) took an attacker
-    for a device; the devices that could not send (``lost``), and those that could, but that DPS
-    refused (``turned_away``)."""
+    """One round: ``deeds`` before it, and the devices of which the attackers had something
+    (``robbed``). The devices for which DPS (``dps``) and a hub (``hub``) took an attacker; those
+    that could not send (``lost``), and those that could, but that DPS refused (``turned_away``)."""
 
-    acts: frozenset[Act] = frozenset()
-    dps: int = 0
-    hub: int = 0
+    deeds: frozenset[Deed] = frozenset()
+    robbed: tuple[str, ...] = ()
+    dps: tuple[str, ...] = ()
+    hub: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     turned_away: tuple[str, ...] = ()
 
     @property
+    def acts(self) -> frozenset[Act]:
+        """What was done before it, to whichever device."""
+        return frozenset(deed.act for deed in self.deeds)
+
+    @property
     def got_in(self) -> int:
         """How often attackers got in, anywhere."""
-        return self.dps + self.hub
+        return len(self.dps) + len(self.hub)
 
     def __str__(self) -> str:
-        told = [f"attackers: {_door('DPS', self.dps)}, {_door('hub', self.hub)}"]
+        told = [f"attackers: {_door('DPS', len(self.dps))}, {_door('hub', len(self.hub))}"]
         told.append(f"devices lost: {', '.join(self.lost) or 'none'}")
         if self.turned_away:
             told.append(f"refused by DPS, and still at their hub: {', '.join(self.turned_away)}")
@@ -64,11 +84,9 @@ class Round:
 
 
 def _door(name: str, times: int) -> str:
-    return (
-        f"{name} let them in" + (f" {times} times" if times > 1 else "")
-        if times
-        else (f"{name} kept them out")
-    )
+    if not times:
+        return f"{name} kept them out"
+    return f"{name} let them in" + (f" {times} times" if times > 1 else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +125,12 @@ class Score:
     @property
     def connections(self) -> int:
         """How often an attacker connected to a hub."""
-        return sum(one.hub for one in self.rounds)
+        return sum(len(one.hub) for one in self.rounds)
 
     @property
     def registrations(self) -> int:
         """How often DPS assigned an attacker a hub."""
-        return sum(one.dps for one in self.rounds)
+        return sum(len(one.dps) for one in self.rounds)
 
     @property
     def lost(self) -> int:
@@ -156,19 +174,7 @@ class Score:
 
 def _costs(score: Score) -> Iterator[Cost]:
     for number, one, done in _history(score.rounds):
-        if one.hub:
-            what = f"the hub took an attacker for a device, {one.hub} x {CONNECTION}"
-            yield Cost(number, one.hub * CONNECTION, what, _why_in_hub(one, done))
-        if one.dps:
-            what = f"DPS took an attacker for a device, {one.dps} x {REGISTRATION}"
-            yield Cost(number, one.dps * REGISTRATION, what, _why_in_dps(done))
-        if one.lost:
-            what = f"{', '.join(one.lost)} could not send, {len(one.lost)} x {LOST}"
-            yield Cost(number, len(one.lost) * LOST, what, _why_lost(done))
-        if away := one.turned_away:
-            what = f"DPS refused {', '.join(away)}, {len(away)} x {TURNED_AWAY}"
-            why = "Such a device lives on what its hub remembers, until somebody deletes that."
-            yield Cost(number, len(away) * TURNED_AWAY, what, why)
+        yield from _costs_of(number, one, done)
     if score.containment:
         what = f"{counted(score.containment, 'round')} until it was contained, x {LATE}"
         if not score.contained:
@@ -179,36 +185,70 @@ def _costs(score: Score) -> Iterator[Cost]:
         yield Cost(0, OPEN, "not contained", "The attacker got in in the last round, too.")
 
 
-def _history(rounds: Sequence[Round]) -> Iterator[tuple[int, Round, frozenset[Act]]]:
+def _costs_of(number: int, one: Round, done: frozenset[Deed]) -> Iterator[Cost]:
+    """A line for each reason: what happened to two devices may have two."""
+    for devices, why in _by_reason(one.hub, lambda name: _why_in_hub(name, one, done)):
+        what = f"the hub took an attacker for {', '.join(devices)}, {len(devices)} x {CONNECTION}"
+        yield Cost(number, len(devices) * CONNECTION, what, why)
+    for devices, why in _by_reason(one.dps, lambda name: _why_in_dps(name, done)):
+        what = f"DPS took an attacker for {', '.join(devices)}, {len(devices)} x {REGISTRATION}"
+        yield Cost(number, len(devices) * REGISTRATION, what, why)
+    for devices, why in _by_reason(one.lost, lambda name: _why_lost(name, one, done)):
+        what = f"{', '.join(devices)} could not send, {len(devices)} x {LOST}"
+        yield Cost(number, len(devices) * LOST, what, why)
+    if away := one.turned_away:
+        what = f"DPS refused {', '.join(away)}, {len(away)} x {TURNED_AWAY}"
+        why = "Such a device lives on what its hub remembers, until somebody deletes that."
+        yield Cost(number, len(away) * TURNED_AWAY, what, why)
+
+
+def _by_reason(
+    devices: Sequence[str], why: Callable[[str], str]
+) -> Iterator[tuple[list[str], str]]:
+    """The devices of each reason, in the order in which the reasons come up."""
+    found: dict[str, list[str]] = {}
+    for device in devices:
+        found.setdefault(why(device), []).append(device)
+    yield from ((named, reason) for reason, named in found.items())
+
+
+def _history(rounds: Sequence[Round]) -> Iterator[tuple[int, Round, frozenset[Deed]]]:
     """Each round with its number, and with all that was done by then and still holds."""
-    done: frozenset[Act] = frozenset()
+    done: frozenset[Deed] = frozenset()
     for number, one in enumerate(rounds, 1):
-        if Act.CHANGED in one.acts:  # it was switched on again, for instance
-            done -= {Act.DISABLED}
-        done |= one.acts
+        undone = {Deed(Act.DISABLED, d.device) for d in one.deeds if d.act in UNDO_DISABLED}
+        done = (done - undone) | one.deeds
         yield number, one, done
 
 
-def _why_in_hub(one: Round, done: frozenset[Act]) -> str:
-    if one.dps and Act.DELETED in one.acts:
+def _to(device: str, deeds: frozenset[Deed]) -> frozenset[Act]:
+    """What was done to this device, or to all."""
+    return frozenset(deed.act for deed in deeds if deed.device in ("", device))
+
+
+def _why_in_hub(device: str, one: Round, done: frozenset[Deed]) -> str:
+    if device in one.dps and Act.DELETED in _to(device, one.deeds):
         return "The identity was deleted, and DPS made it again: for the stolen certificate."
-    if not one.dps and Act.ENTRY in done:
+    if device not in one.dps and Act.ENTRY in _to(device, done):
         return "DPS knows better by now; the identity still holds the stolen thumbprint."
     return "Its identity holds the thumbprint of the stolen certificate."
 
 
-def _why_in_dps(done: frozenset[Act]) -> str:
-    if Act.RENEWED in done:
+def _why_in_dps(device: str, done: frozenset[Deed]) -> str:
+    if Act.RENEWED in _to(device, done):
         return "The device has another certificate, and an entry still takes the stolen one."
     return "An enabled entry takes the stolen certificate."
 
 
-def _why_lost(done: frozenset[Act]) -> str:
-    if Act.DISABLED in done:
+def _why_lost(device: str, one: Round, done: frozenset[Deed]) -> str:
+    acts = _to(device, done)
+    if Act.DISABLED in acts:
         return "A disabled identity tells nobody apart: it keeps the true device out, too."
-    if Act.RENEWED not in done:
+    if Act.RENEWED in acts:
+        return "What it presents is not what DPS or the hub expects of it."
+    if device in one.robbed:
         return "It has only the certificate that was stolen, and nobody takes that any more."
-    return "What it presents is not what DPS or the hub expects of it."
+    return "Nobody has robbed it: what keeps the thief out is about more than was stolen."
 
 
 def _ideas(rounds: Sequence[Round]) -> Iterator[str]:
@@ -216,18 +256,23 @@ def _ideas(rounds: Sequence[Round]) -> Iterator[str]:
     for number, one in enumerate(rounds, 1):
         yield from _ideas_of(number, one)
     told = list(_history(rounds))
-    hole = sum(one.hub for _, one, done in told if Act.ENTRY in done and not one.dps)
+    hole = sum(_count(set(one.hub) - set(one.dps), Act.ENTRY, done) for _, one, done in told)
     if hole:
         yield (
             f"A change in DPS alone does not reach the hub: it cost {counted(hole, 'connection')} "
             "of an attacker. Two cures, either will do: delete the identity, or let the device "
             "provision with another certificate."
         )
-    if out := sum(len(one.lost) for _, one, done in told if Act.DISABLED in done):
+    if out := sum(_count(one.lost, Act.DISABLED, done) for _, one, done in told):
         yield (
             "To disable in the hub is a good first aid and no cure: it keeps the true device out, "
             f"too, here {counted(out, 'time')}."
         )
+
+
+def _count(devices: Iterable[str], act: Act, deeds: frozenset[Deed]) -> int:
+    """To how many of these devices it was done."""
+    return sum(act in _to(device, deeds) for device in devices)
 
 
 def _ideas_of(number: int, one: Round) -> Iterator[str]:
@@ -239,7 +284,7 @@ def _ideas_of(number: int, one: Round) -> Iterator[str]:
             f"The revocation list of round {number} kept nobody out, for neither DPS nor a hub "
             f"asks for one: an attacker got in {counted(one.got_in, 'time')} in that round."
         )
-    if Act.DELETED in one.acts and one.dps:
+    if _count(one.dps, Act.DELETED, one.deeds):
         yield (
             f"In round {number} the identity went before the entry did: DPS made it again. Close "
             "DPS first, or in the same round."

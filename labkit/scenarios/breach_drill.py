@@ -10,6 +10,7 @@ from labkit.cloud.dps.entries import CLIENT, DISABLED, ENABLED, SIGNING, X509Att
 from labkit.device import Device
 from labkit.drill import Incident
 from labkit.lab import Lab
+from labkit.scenarios.parts import verify
 from labkit.supplychain import CertificateAuthority
 from labkit.ui.check import Case
 from labkit.ui.scenario import Decision, Prediction, Scenario, Step
@@ -55,8 +56,7 @@ def _build(lab: Lab) -> None:
     company = lab.custodian(COMPANY).create_root_ca()
     factory = company.sign_intermediate(lab.custodian(FACTORY))
     technician = factory.sign_intermediate(lab.custodian(TECHNICIAN))
-    entry = lab.dps.certificates.upload("company-x", company.certificate)
-    lab.dps.certificates.verify(entry, company.prove_possession(entry.verification_code))
+    verify(lab, "company-x", company)
     lab.dps.enrollment_groups.create(GROUP, signing=technician.certificate)
     for name in lab.work.each(CAREFUL + CARELESS, "making widgets"):
         technician.make_device(name, key_in_file=name in CARELESS)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from labkit.cloud.dps.entries import (
@@ -18,10 +15,9 @@ from labkit.cloud.dps.entries import (
     SymmetricKeyAttestation,
     X509Attestation,
 )
-from labkit.device import Device
 from labkit.lab import Lab
 from labkit.scenarios.papers import Papers
-from labkit.supplychain import CertificateAuthority
+from labkit.scenarios.parts import only_ca, start, verify
 from labkit.ui.check import Case
 from labkit.ui.scenario import Prediction, Scenario, Step
 
@@ -30,18 +26,6 @@ ALONE = "smart-x-widget-001"
 TO_DELETE, TO_RENEW = IN_A_HURRY = ONE, OTHER = "smart-x-widget-011", "smart-x-widget-012"
 GROUP, BELOW, THIEF = "all-widgets", "technician-z", "Mallory"
 DELIVERY = LEFT, TAKEN, RIGHT = tuple(f"smart-x-widget-02{number}" for number in (1, 2, 3))
-
-
-def _ca(lab: Lab, custodian: str) -> CertificateAuthority[Device]:
-    (found,) = lab.custodian(custodian).authorities()
-    return found
-
-
-def _start(device: Device) -> None:
-    """Asks DPS for its hub, and connects."""
-    device.provision()
-    device.disconnect()
-    device.connect()
 
 
 def _block(lab: Lab, device: str) -> None:
@@ -53,14 +37,13 @@ def _block(lab: Lab, device: str) -> None:
 def _build(lab: Lab) -> None:
     company = lab.custodian(COMPANY).create_root_ca()
     technician = company.sign_intermediate(lab.custodian(TECHNICIAN))
-    entry = lab.dps.certificates.upload("company-x", company.certificate)
-    lab.dps.certificates.verify(entry, company.prove_possession(entry.verification_code))
+    verify(lab, "company-x", company)
     lab.dps.enrollment_groups.create(GROUP, ca="company-x")
     alone = technician.make_device(ALONE)
     lab.dps.enrollments.create(ALONE, certificate=alone.certificate)
-    _start(alone)
+    start(alone)
     for name in IN_A_HURRY:
-        _start(technician.make_device(name, key_in_file=True))
+        start(technician.make_device(name, key_in_file=True))
 
 
 def _disable_the_entry(lab: Lab) -> None:
@@ -85,7 +68,7 @@ def _disable_at_the_hub(lab: Lab) -> None:
 def _allow_again(lab: Lab) -> None:
     lab.dps.enrollments.enable(ALONE)
     lab.hub().devices.enable(ALONE)
-    _start(lab.device(ALONE))
+    start(lab.device(ALONE))
 
 
 def _block_one_of_many(lab: Lab) -> None:
@@ -106,7 +89,7 @@ def _block_by_name(lab: Lab) -> None:
 
 def _block_a_ca(lab: Lab) -> None:
     lab.dps.enrollments.delete(ONE)
-    signing = _ca(lab, TECHNICIAN).certificate
+    signing = only_ca(lab, TECHNICIAN).certificate
     lab.dps.enrollment_groups.create(BELOW, signing=signing, status=DISABLED)
     lab.device(OTHER).provision()
 
@@ -127,24 +110,11 @@ def _try_both(lab: Lab, name: str) -> None:
 
 
 def _revoke(lab: Lab) -> None:
-    Papers(lab).write("revoked.crl", _revocation_list(lab).public_bytes(Encoding.PEM))
-    lab.attacker(THIEF).try_dps(TO_DELETE)
-
-
-def _revocation_list(lab: Lab) -> x509.CertificateRevocationList:
     """Technician-Z's list of what it has signed and does not stand for any more."""
-    ca, now = _ca(lab, TECHNICIAN), lab.clock.now()
-    made = (
-        x509.CertificateRevocationListBuilder()
-        .issuer_name(ca.certificate.subject)
-        .last_update(now)
-        .next_update(now + timedelta(days=7))
-    )
-    for name in IN_A_HURRY:
-        number = lab.issued_chain(name)[0].serial_number
-        entry = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(now)
-        made = made.add_revoked_certificate(entry.build())
-    return made.sign(ca.key, hashes.SHA256())
+    stolen = [lab.issued_chain(name)[0] for name in IN_A_HURRY]
+    signed = only_ca(lab, TECHNICIAN).revoke(*stolen)
+    Papers(lab).write("revoked.crl", signed.public_bytes(Encoding.PEM))
+    lab.attacker(THIEF).try_dps(TO_DELETE)
 
 
 def _shut_the_first_door(lab: Lab) -> None:
@@ -161,10 +131,10 @@ def _delete_the_identity(lab: Lab) -> None:
 def _let_in_with_another_key(lab: Lab, name: str) -> None:
     """A new key in the device's token, and an entry that names its certificate and no other."""
     widget = lab.device(name)
-    widget.renew(_ca(lab, TECHNICIAN))
+    widget.renew(only_ca(lab, TECHNICIAN))
     entry, named = lab.dps.enrollments.get(name), X509Attestation(CLIENT, widget.certificate)
     lab.dps.enrollments.update(replace(entry, attestation=named, provisioning_status=ENABLED))
-    _start(widget)
+    start(widget)
     _try_both(lab, name)
 
 

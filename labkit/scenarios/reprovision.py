@@ -15,9 +15,8 @@ from labkit.cloud.dps.entries import (
     InitialTwin,
     X509Attestation,
 )
-from labkit.device import Device
 from labkit.lab import Lab
-from labkit.supplychain import CertificateAuthority
+from labkit.scenarios.parts import only_ca, start, verify
 from labkit.ui.check import Case
 from labkit.ui.scenario import Prediction, Scenario, Step
 
@@ -32,11 +31,6 @@ BORN, LATER = 60, 5
 MINUTES = 60
 
 
-def _ca(lab: Lab, custodian: str) -> CertificateAuthority[Device]:
-    (found,) = lab.custodian(custodian).authorities()
-    return found
-
-
 def _host(hub: str) -> str:
     return f"{hub}.azure-devices.net"
 
@@ -45,14 +39,6 @@ def _change(lab: Lab, device: str, **settings: Any) -> None:
     """Puts a changed copy of its entry in the entry's place."""
     entries = lab.dps.enrollments
     entries.update(replace(entries.get(device), **settings))
-
-
-def _start(device: Device) -> None:
-    """Asks DPS for its hub, and connects. It leaves the old one first: where that loses it, the
-    client would try once more by itself, and be refused."""
-    device.disconnect()
-    device.provision()
-    device.connect()
 
 
 def _later(lab: Lab, device: str) -> None:
@@ -69,8 +55,7 @@ def _restart(lab: Lab, device: str) -> None:
 def _build(lab: Lab) -> None:
     company = lab.custodian(COMPANY).create_root_ca()
     technician = company.sign_intermediate(lab.custodian(TECHNICIAN))
-    entry = lab.dps.certificates.upload("company-x", company.certificate)
-    lab.dps.certificates.verify(entry, company.prove_possession(entry.verification_code))
+    verify(lab, "company-x", company)
     for name in WIDGETS:
         widget = technician.make_device(name)
         lab.dps.enrollments.create(
@@ -93,27 +78,27 @@ def _send_them_west(lab: Lab) -> None:
 
 
 def _move(lab: Lab) -> None:
-    _start(lab.device(MIGRATES))
+    start(lab.device(MIGRATES))
 
 
 def _begin_anew(lab: Lab) -> None:
-    _start(lab.device(RESETS))
+    start(lab.device(RESETS))
 
 
 def _stay(lab: Lab) -> None:
-    _start(lab.device(STAYS))
+    start(lab.device(STAYS))
 
 
 def _forget(lab: Lab) -> None:
     lab.dps.registrations.delete(STAYS)
-    _start(lab.device(STAYS))
+    start(lab.device(STAYS))
 
 
 def _roll(lab: Lab) -> None:
     widget = lab.device(MIGRATES)
-    named = X509Attestation(CLIENT, widget.renew(_ca(lab, TECHNICIAN)))
+    named = X509Attestation(CLIENT, widget.renew(only_ca(lab, TECHNICIAN)))
     _change(lab, MIGRATES, attestation=named)
-    _start(widget)
+    start(widget)
 
 
 def _send_them_back(lab: Lab) -> None:

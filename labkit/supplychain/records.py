@@ -5,6 +5,7 @@ tables of its own.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -94,6 +95,8 @@ class Records:
 
     def __init__(self, path: Path) -> None:
         self._database = Database(path, _Base.metadata)
+        self.packing = threading.Lock()
+        """Held by whoever gives an update its version, until it is saved: no number twice."""
 
     def close(self) -> None:
         self._database.close()

@@ -61,6 +61,10 @@ class UpdateSigner(Generic[DeviceT]):
         returns. The same chain again is the same package. Raises NotFound."""
         name = device if isinstance(device, str) else device.name
         self._chain.newest_chain(name)  # is there such a device?
+        with self._chain.records.packing:
+            return self._pack(name, certificates)
+
+    def _pack(self, name: str, certificates: Sequence[x509.Certificate]) -> Package:
         before, pem = self._chain.records.updates(name), chain.to_pem(certificates)
         for row in before:
             if row.chain_pem == pem and row.custodian == self.custodian.name:

@@ -14,7 +14,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from labkit.errors import LabError
+from labkit.errors import LabError, in_short
 
 _log = logging.getLogger("labkit.ui")
 
@@ -51,5 +51,5 @@ class Answering(anywidget.AnyWidget, metaclass=_Meta):
             answer = {"error": str(error)}
         except Exception as error:
             _log.exception("%s failed", message.get("do"))
-            answer = {"error": f"{type(error).__name__}: {error}"}
+            answer = {"error": in_short(error)}
         self.send({"re": message.get("id"), **answer})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 from urllib.parse import urlsplit
 
+from labkit.cloud.dps import webhook_url
 from labkit.cloud.dps.allocation import WebhookAnswer
 from labkit.wire import asking
 from labkit.wire.asking import Question
@@ -17,17 +18,14 @@ def post(url: str, body: bytes) -> WebhookAnswer:
     """Sends JSON to a webhook and waits for what it says, as long as :mod:`labkit.wire.asking`
     allows.
 
-    Azure wants HTTPS; here plain HTTP is taken too, for a webhook on the same machine. Who
-    cannot be asked has status 0, and why as its body.
+    Who cannot be asked has status 0, and why as its body: without the URL's query, where a
+    function's key is.
     """
-    try:
-        parts = urlsplit(url)
-        kind = _KINDS.get(parts.scheme.lower())
-        if kind is None or not parts.hostname:
-            return WebhookAnswer(0, f"{url!r} is no http or https URL".encode())
-        connection = kind(parts.hostname, parts.port, timeout=asking.SECONDS)
-    except ValueError as error:
-        return WebhookAnswer(0, f"{url!r} is no URL: {error}".encode())
+    if why := webhook_url.fault(url):
+        return WebhookAnswer(0, f"its URL is {why}: that is not {webhook_url.RULE}".encode())
+    parts = urlsplit(url)
+    kind = _KINDS[parts.scheme.lower()]
+    connection = kind(parts.hostname or "", parts.port, timeout=asking.SECONDS)
     target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
     status, said = asking.ask(connection, Question("POST", target, body, _HEADERS))
     where = "" if status else f"{connection.host}:{connection.port} "

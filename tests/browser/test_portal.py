@@ -33,7 +33,16 @@ from labkit.pki import chain
 if TYPE_CHECKING:
     from conftest import JupyterLab, Notebook
 
-NAMES = ("rolled", "contested", "disabled", "deleted", "by-keyboard", "leaked", "looked-at")
+NAMES = (
+    "rolled",
+    "contested",
+    "disabled",
+    "deleted",
+    "by-keyboard",
+    "leaked",
+    "looked-at",
+    "unexpected",
+)
 SETUP = f"""
 from dataclasses import replace
 from pathlib import Path
@@ -238,6 +247,33 @@ def test_what_is_deleted_must_be_named(portal: OnScreen) -> None:
     expect(portal.notice).to_contain_text("deleted was deleted.")
     expect(portal.button("deleted")).to_have_count(0)
     expect(portal.heading("Manage enrollments")).to_be_focused()
+
+
+BREAK = """
+from labkit.cloud.dps.book import EntryBook
+whole, EntryBook.put = EntryBook.put, lambda *_: {}["nobody thought of this"]
+"""
+
+
+def test_an_error_that_nobody_expected_is_seen_wherever_one_has_scrolled_to(
+    portal: OnScreen,
+) -> None:
+    """Twice the same, for a second click is a second question; and what was chosen stays."""
+    portal.open("unexpected")
+    switch = portal.root.get_by_role("switch", name="Enable this entry")
+    switch.uncheck()
+    portal.python(BREAK)
+    for _ in range(2):
+        portal.button("Save").scroll_into_view_if_needed()
+        portal.button("Save").click()
+        expect(portal.alert).to_contain_text("KeyError: 'nobody thought of this'")
+        expect(portal.alert).to_be_in_viewport()
+    expect(portal.newest).to_contain_text("KeyError")
+    expect(switch).not_to_be_checked()
+    portal.python("EntryBook.put = whole")
+    portal.button("Save").click()
+    expect(portal.notice).to_have_text("unexpected is saved.")
+    expect(portal.alert).to_be_empty()
 
 
 def test_a_file_with_a_private_key_is_refused_and_nothing_is_kept(portal: OnScreen) -> None:

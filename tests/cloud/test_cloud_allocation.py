@@ -6,6 +6,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -337,11 +338,60 @@ def test_a_real_webhook_is_called(
     assert operation.status == ("failed" if code else "assigned")
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "file:///etc/passwd", "http://", "x"])
-def test_a_webhook_that_cannot_be_reached_fails(service: Emulated, url: str) -> None:
+def test_a_webhook_that_cannot_be_reached_fails(service: Emulated) -> None:
     service.dps.webhook = webhook.post
-    fleet = Fleet(service, allocation=CUSTOM, webhook=CustomAllocation(url, "2021-10-01"))
-    assert fleet.operation().registration.error_code == 400207
+    assert Fleet(service, allocation=CUSTOM, webhook=HOOK).operation().registration.error_code == (
+        400207
+    )
+
+
+NO_URLS = {
+    "": "missing",
+    "x": "'x'",
+    "ftp://127.0.0.1/choose": "'ftp://127.0.0.1/choose'",
+    "file:///etc/passwd": "'file:///etc/passwd'",
+    "http://": "'http:",
+    "http://[::1": "'…'",
+    "http://127.0.0.1:x/": "'…'",
+    "http://127.0.0.1:0/": "'…'",
+    "http://127.0.0.1/ choose": "with a blank",
+    "http://127.0.0.1/wählen": "not ASCII",
+    "http://127.0.0.1/" + "x" * 2_000: "a text of 2,017 characters",
+}
+"""What is no URL of a webhook, and what the refusal tells of it."""
+
+
+@pytest.mark.parametrize(("url", "found"), NO_URLS.items())
+def test_a_webhook_that_is_none_is_refused_when_it_is_named(
+    service: Emulated, url: str, found: str
+) -> None:
+    with refused(ServiceRefusal, "400004", found, "an http or https URL") as caught:
+        Fleet(service, allocation=CUSTOM, webhook=CustomAllocation(url, "2021-10-01"))
+    assert "webhookUrl" in caught.error.checks[-1].name
+    assert webhook.post(url, b"{}").status == 0, "one that was kept before is not asked either"
+
+
+def test_a_webhook_has_the_version_of_its_request(service: Emulated) -> None:
+    with refused(ServiceRefusal, "400004", "missing", "such as 2021-10-01"):
+        Fleet(service, allocation=CUSTOM, webhook=CustomAllocation(HOOK.webhook_url, ""))
+
+
+@pytest.mark.parametrize("scheme", ["http", "ftp"])
+def test_a_functions_key_is_in_no_log(
+    service: Emulated, caplog: pytest.LogCaptureFixture, scheme: str
+) -> None:
+    """Not where the entry is refused, nor where it is taken and the webhook is not reached; nor
+    in what Python prints of it."""
+    caplog.set_level("DEBUG")
+    service.dps.webhook = webhook.post
+    url = f"{scheme}://user:s3cret@127.0.0.1:1/choose?code=s3cret#s3cret"
+    hook = CustomAllocation(url, "2021-10-01")
+    with suppress(ServiceRefusal):
+        Fleet(service, allocation=CUSTOM, webhook=hook).operation()
+    kept = [str(refusal.checks) for refusal in service.cloud.refusals.since(0)]
+    assert "127.0.0.1:1" in "".join(kept), "what may be told is told"
+    told = [*kept, repr(hook), caplog.text, *map(str, service.events)]
+    assert not [text for text in told if "s3cret" in text]
 
 
 # ---- reprovisioning

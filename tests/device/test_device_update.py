@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +237,32 @@ def test_what_was_packed_is_on_record_and_packed_once(made: tuple[Story, Signer]
     package = signer.pack(story.widget, issued)
     assert signer.pack(story.widget, issued) == package
     assert signer.packages(story.widget) == [package]
+
+
+def test_several_at_once_have_each_a_version_of_its_own(made: tuple[Story, Signer]) -> None:
+    story, signer = made
+    chains = [story.technician.reissue(story.widget) for _ in range(6)]
+    with ThreadPoolExecutor(6) as workers:
+        packed = list(workers.map(lambda one: signer.pack(story.widget, one), chains))
+    versions = sorted(Manifest.from_bytes(one.manifest).version for one in packed)
+    assert versions == [1, 2, 3, 4, 5, 6]
+    assert len(signer.packages(story.widget)) == 6
+
+
+def test_of_two_that_arrive_at_once_the_newer_one_stays(made: tuple[Story, Signer]) -> None:
+    """By direct method and by message: the SDK calls in two threads."""
+    story, signer = made
+    packages = [signer.renew(story.technician, story.widget) for _ in range(6)]
+
+    def arrives(package: Package) -> None:
+        with suppress(UpdateRefused):
+            story.widget.install_update(package)
+
+    with ThreadPoolExecutor(6) as workers:
+        list(workers.map(arrives, reversed(packages)))
+    assert story.widget.update_version == 6
+    newest = Manifest.from_bytes(packages[-1].manifest)
+    assert tuple(story.widget.chain) == newest.chain
 
 
 def test_for_nobody_there_is_no_update(made: tuple[Story, Signer]) -> None:

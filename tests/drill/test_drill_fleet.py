@@ -6,15 +6,18 @@ tests/soak has the same with a hundred devices.
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from complaints import refused
 from rolls import group_names, renewed_by
 from stories import Story, eventually
 
+from labkit.clock import Clock
 from labkit.device import Device
-from labkit.drill import Fleet
+from labkit.drill import Fleet, History, Visit, history
 from labkit.errors import LabError
+from labkit.events import Events
 
 FLEET = tuple(f"fleet-{number}" for number in range(1, 6))
 GROUP = "technician-z"
@@ -145,6 +148,35 @@ def test_what_the_operator_did_is_marked_at_its_step(story: Story) -> None:
     assert lab.timeline().steps[place].marks == [told]
     assert lab.timeline().refused_in(lab.timeline().steps[place]) == len(FLEET)
     assert told in lab.timeline().text
+
+
+def test_who_is_refused_for_ever_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one step that does not end, and under as many names as they like."""
+    monkeypatch.setattr(history, "REFUSALS_KEPT", 5)
+    events = Events(Clock(tmp_path / "clock.json"))
+    heard = History(events, lambda: 0)
+    for number in range(20):
+        name = f"stranger-{number % 3 if number < 10 else number}"
+        events.record("dps", "refused", "no", device=name, tracking_id=str(number))
+        if number == 12:
+            heard.begin("the operator looks")
+    events.record("dps", "assigned", "yes", device="stranger-19")
+    told = [refused for step in heard.steps() for refused in step.refusals]
+    assert [refused.tracking_id for refused in told] == ["15", "16", "17", "18", "19"]
+    assert [refused.until is None for refused in told] == [True] * 4 + [False]
+    assert len(heard._open) == 4
+
+
+def test_what_goes_wrong_in_the_background_is_not_lost(story: Story) -> None:
+    class Broken(Fleet):
+        def round(self, *, anew: bool = False) -> list[Visit]:
+            raise KeyError("nobody thought of this")
+
+    fleet = Broken([story.widget], story.lab.events, story.lab._rooms.history)
+    with pytest.raises(KeyError, match="nobody thought"), fleet.working():
+        pass
 
 
 @pytest.mark.parametrize("count", [0, 501])

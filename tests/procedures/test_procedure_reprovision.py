@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,11 @@ from labkit.cloud.dps.entries import MIGRATE, NEVER, RESET, STATIC, InitialTwin,
 from labkit.cloud.hub import authentication as hub_checks
 from labkit.device import Assignment, Device
 from labkit.device.firmware.values import Step
+from labkit.errors import ProvisioningFailed
 
 FIRST, SECOND = "contoso-hub", "fabrikam-hub"
+UNTIL_IT_WOULD = 0.5
+"""Seconds in which a client that comes back by itself would have: it begins after 0.01."""
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +185,41 @@ def test_reprovision_the_device__policy_another_hub_with_its_twin_reset(
     assert hubs_of(lab, "resets") == [SECOND]
     twin = lab.hub(SECOND).twin("resets")
     assert (twin.desired["interval"], twin.reported) == (60, {})
+
+
+@pytest.mark.parametrize("by", ["itself", "its firmware"])
+def test_who_is_moved_while_it_is_connected_does_not_try_its_old_hub_again(
+    lab: Lab, two_hubs: Story, by: str
+) -> None:
+    """The old hub ends its connection; nobody has refused it there."""
+    name = f"moved-by-{by.replace(' ', '-')}"
+    widget = at_work(two_hubs, name)
+    firmware = widget.firmware
+    send_to(lab, SECOND, name)
+    if by == "itself":
+        widget.provision()
+        eventually(lambda: not widget.connected)
+    else:
+        assert lab.hub(FIRST).invoke(name, "reprovision").status == 202
+        firmware.run()
+        assert widget.connected
+    time.sleep(UNTIL_IT_WOULD)
+    assert hubs_of(lab, name) == [SECOND]
+    assert lab.cloud.refusals.last(name) is None
+    assert_connects(widget)
+
+
+def test_who_stays_where_it_is_comes_back_by_itself_as_before(lab: Lab, two_hubs: Story) -> None:
+    """Whether DPS has said yes or no: the client connects again when its line breaks."""
+    widget = at_work(two_hubs, "comes-back")
+    widget.provision()
+    lab.dps.enrollments.disable("comes-back")
+    with pytest.raises(ProvisioningFailed):
+        widget.provision()
+    assert widget.connected, "who is refused has lost nothing by asking"
+    connections = lab.hub(FIRST).connections
+    connections.end(FIRST, "comes-back", "its line breaks")
+    eventually(lambda: connections.find(FIRST, "comes-back") is not None)
 
 
 def test_reprovision_the_device__policy_never(lab: Lab, two_hubs: Story) -> None:

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 from complaints import refused
-from stories import PATIENCE, Story, enroll, eventually, found_again, open_lab, supply_chain
+from stories import (
+    PATIENCE,
+    Story,
+    enroll,
+    eventually,
+    found_again,
+    open_lab,
+    said,
+    supply_chain,
+)
 
 from labkit import Lab
 from labkit.cloud.hub.methods import MethodResult
@@ -273,6 +282,15 @@ def test_with_that_switched_off_no_update_is_taken(signed: Signed) -> None:
     assert story.widget.update_version == 0
 
 
+def test_nor_one_that_comes_as_a_message_and_the_lab_is_told(signed: Signed) -> None:
+    story, signer = signed
+    story.widget.firmware.configure(accept_updates=False)
+    package = signer.renew(story.technician, story.widget)
+    story.lab.hub().send(story.widget.name, package.to_bytes(), kind="update")
+    eventually(lambda: said(story.lab, "device", "takes no update", "accept_updates"))
+    assert story.widget.update_version == 0
+
+
 # ---- in the background
 
 
@@ -286,6 +304,22 @@ def test_in_the_background_it_follows_the_clock_and_stops_when_it_is_told(runnin
     attempts = widget.firmware.memory.attempts
     running.lab.clock.advance(days=300)
     assert widget.firmware.memory.attempts == attempts
+
+
+def test_an_error_that_nobody_expected_ends_it_says_so_and_it_can_be_started_again(
+    running: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    firmware, lab = running.widget.firmware, running.lab
+    with monkeypatch.context() as patched:
+        patched.setattr(type(firmware), "step", lambda _: {}["nobody thought of this"])
+        firmware.start()
+        eventually(lambda: said(lab, "device", "has stopped: KeyError: 'nobody thought of this'"))
+        eventually(lambda: not [t for t in threading.enumerate() if t.name.startswith("firmware")])
+    lab.clock.advance(days=300)
+    old = running.widget.certificate
+    firmware.start()
+    eventually(lambda: running.widget.certificate != old)
+    firmware.stop()
 
 
 def test_a_lab_that_is_closed_ends_it(running: Story) -> None:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from stories import Story
 
 from labkit import Lab
-from labkit.cloud.dps.entries import NEVER, RESET, SymmetricKeyAttestation
+from labkit.cloud.dps.entries import NEVER, RESET, InitialTwin, SymmetricKeyAttestation
 from labkit.errors import BadCertificate, Conflict, LabError, NotFound, ServiceRefusal
 from labkit.ui.portal import Portal
 from labkit.ui.portal.page import PortalPage
@@ -170,6 +170,28 @@ def test_a_conflict_about_nothing_but_the_etag_says_so(lab: Lab, rolled: Portal)
     told = scene_of(rolled)["conflict"]
     assert told["rows"] == [["State", "enabled", "enabled", "disabled"]]
     assert "no field of it is another" in told["why"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "row"),
+    [
+        ({"iot_hub_host_name": "contoso-hub.azure-devices.net"}, "Static hub"),
+        ({"device_id": "another"}, "Device ID"),
+        ({"initial_twin": InitialTwin(desired={"interval": 5})}, "Initial twin"),
+        ({"optional_device_information": {"made": "elsewhere"}}, ""),
+    ],
+    ids=lambda value: str(next(iter(value), "no row")) if isinstance(value, dict) else "",
+)
+def test_a_conflict_never_says_that_nothing_was_changed_where_something_was(
+    lab: Lab, rolled: Portal, changes: dict[str, Any], row: str
+) -> None:
+    """Also where the portal has no word for what it is."""
+    changed_by_another(lab, **changes)
+    with pytest.raises(Conflict):
+        rolled.save(enabled=False)
+    told = scene_of(rolled)["conflict"]
+    assert "no field of it is another" not in told["why"]
+    assert {"State", row} - {""} == {name for name, *_ in told["rows"]}
 
 
 def test_what_was_deleted_meanwhile_can_be_made_again(lab: Lab, rolled: Portal) -> None:

@@ -18,7 +18,13 @@ from https_clients import Answer, client, sign
 from stories import Story
 
 from labkit import Lab
-from labkit.cloud.dps.entries import NEVER, UNSET, SymmetricKeyAttestation
+from labkit.cloud.dps.entries import (
+    CLIENT,
+    NEVER,
+    UNSET,
+    SymmetricKeyAttestation,
+    X509Attestation,
+)
 from labkit.cloud.store import wire_etag
 from labkit.errors import LabError, NotFound, WorkspaceError
 from labkit.pki import chain
@@ -356,6 +362,23 @@ def test_no_secret_is_ever_in_the_log(story: Story) -> None:
     assert "Authorization: SharedAccessSignature …" in told
 
 
+def test_the_key_of_a_webhooks_function_is_not_in_the_log(story: Story) -> None:
+    """Nor is it lost: what is saved, and stands in the form, is the whole URL."""
+    lab, portal = story.lab, story.lab.portal()
+    lab.dps.enrollments.create("widget", certificate=NEW)
+    to_entry(portal)
+    url = "https://example.net/api/choose?code=s3cret"
+    portal.save(allocation="custom", webhook=url)
+    portal.save(enabled=False)
+    saved = lab.dps.enrollments.get("widget").custom_allocation
+    page = PortalPage(portal)
+    told = json.dumps(page.calls, ensure_ascii=False)
+    assert saved is not None
+    assert (saved.webhook_url, page.scene["entry"]["webhook"]) == (url, url)
+    assert "https://example.net/api/choose?…" in told
+    assert "s3cret" not in told
+
+
 def test_the_log_keeps_the_newest(lab: Lab) -> None:
     portal = lab.portal()
     for _ in range(KEPT + 3):
@@ -440,3 +463,66 @@ def test_what_stays_without_a_kernel_is_the_same_at_every_run(story: Story) -> N
     assert not re.search(r"[0-9A-F]{16}|\d\d:\d\d", shown)
     assert data["text/plain"] == f"<Portal of {lab.path.name!r}: enrollment groups>"
     assert "application/vnd.jupyter.widget-view+json" in data
+
+
+class Broken:
+    """A book of enrollments, or a list of certificates, in which somebody has made a mistake."""
+
+    def __call__(self, *_: object, **__: object) -> None:
+        raise KeyError("nobody thought of this")
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "labkit.cloud.dps.book.EntryBook.put",
+        "labkit.ui.portal.wishes.wanted",
+        "labkit.ui.portal.entry_shelf.EntryShelf.list",
+        "labkit.ui.portal.cells.Reader.certificate",
+    ],
+    ids=["in the service", "in the form", "behind the call", "in the drawing"],
+)
+def test_an_error_that_nobody_expected_is_shown_and_the_page_is_as_it_was(
+    lab: Lab, mistake: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Wherever it comes from; and the same click works once the mistake is mended."""
+    lab.dps.enrollments.create("widget", certificate=OLD)
+    portal = lab.portal()
+    to_entry(portal)
+    portal.attach("secondary", NEW, "new.pem")
+    page, before = PortalPage(portal), dict(vars(portal))
+    shown, save = page.scene, {"do": "save", "with": {"enabled": False}}
+    with monkeypatch.context() as patched:
+        patched.setattr(mistake, Broken())
+        answer = press(page, save)
+    assert "KeyError: 'nobody thought of this'" in str([answer, page.scene["trouble"]])
+    assert {**page.scene, "trouble": None} == shown
+    kept = ("opened", "attached", "conflict", "making", "place", "listing")
+    assert [vars(portal)[name] for name in kept] == [before[name] for name in kept]
+    assert "save failed" in caplog.text
+    portal.refresh()
+    assert portal.trouble is None
+    portal.attach("secondary", NEW, "new.pem")
+    assert press(page, save) == {}
+    assert lab.dps.enrollments.get("widget").attestation == X509Attestation(CLIENT, OLD, NEW)
+
+
+def press(page: PortalPage, message: dict[str, Any]) -> dict[str, Any]:
+    """What the browser gets back for a click."""
+    answers: list[dict[str, Any]] = []
+    page.send = answers.append
+    page._handle_custom_msg({"id": "q-1", **message}, [])
+    (answer,) = answers
+    assert answer.pop("re") == "q-1"
+    return answer
+
+
+def test_what_was_called_before_the_error_stands_in_the_log(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portal = lab.portal()
+    page = PortalPage(portal)
+    monkeypatch.setattr("labkit.cloud.dps.book.EntryBook.get", Broken())
+    page.answer({"do": "open", "with": {"name": "widget"}})
+    (call,) = page.calls
+    assert call["outcome"] == "KeyError: 'nobody thought of this'"

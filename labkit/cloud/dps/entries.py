@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from cryptography import x509
 
+from labkit.cloud.dps import webhook_url
 from labkit.cloud.hub import limits
 from labkit.pki import chain
 
@@ -105,10 +106,14 @@ class InitialTwin:
 
 @dataclass(frozen=True, slots=True)
 class CustomAllocation:
-    """The webhook that chooses the hub, and the API version of what it is sent."""
+    """The webhook that chooses the hub, and the API version of what it is sent. The URL may have
+    a function's key in its query, and so its :func:`repr` has none."""
 
     webhook_url: str
     api_version: str
+
+    def __repr__(self) -> str:
+        return f"<Custom allocation by {webhook_url.shown(self.webhook_url)}, {self.api_version}>"
 
 
 @dataclass(frozen=True, slots=True)

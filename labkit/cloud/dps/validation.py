@@ -16,6 +16,7 @@ from labkit.cloud import codes
 from labkit.cloud.adr import names
 from labkit.cloud.certificates import CaCertificateRow
 from labkit.cloud.dps import entry_tables as tables
+from labkit.cloud.dps import webhook_url
 from labkit.cloud.dps.entries import (
     ALLOCATION_POLICIES,
     CLIENT,
@@ -104,9 +105,20 @@ def _check_allocation(entry: Enrollment | EnrollmentGroup) -> None:
     if entry.allocation_policy not in ("", *ALLOCATION_POLICIES):
         wanted = ", ".join(ALLOCATION_POLICIES)
         raise _wrong(entry.id, "allocationPolicy", entry.allocation_policy, wanted)
-    if entry.allocation_policy == CUSTOM and entry.custom_allocation is None:
+    if entry.allocation_policy == CUSTOM:
+        _check_webhook(entry)
+
+
+def _check_webhook(entry: Enrollment | EnrollmentGroup) -> None:
+    name, custom = "customAllocationDefinition", entry.custom_allocation
+    if custom is None:
         wanted = "the webhook that chooses the hub: webhookUrl and apiVersion"
-        raise _wrong(entry.id, "customAllocationDefinition", "none", wanted)
+        raise _wrong(entry.id, name, "none", wanted)
+    if why := webhook_url.fault(custom.webhook_url):
+        raise _wrong(entry.id, f"{name}.webhookUrl", why, webhook_url.RULE)
+    if not custom.api_version:
+        wanted = "the version of the request that the webhook takes, such as 2021-10-01"
+        raise _wrong(entry.id, f"{name}.apiVersion", "missing", wanted)
 
 
 def _check_attestation(entry: Enrollment | EnrollmentGroup, individual: bool) -> None:

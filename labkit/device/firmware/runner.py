@@ -30,7 +30,7 @@ from labkit.device.firmware.values import (
 from labkit.device.flash import Flash
 from labkit.device.handlers import Answer, Received
 from labkit.device.update import UpdateRefused
-from labkit.errors import ConnectionFailed, LabError, NotIssued, ProvisioningFailed
+from labkit.errors import ConnectionFailed, LabError, NotIssued, ProvisioningFailed, in_short
 from labkit.pki import chain
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ class Firmware:
 
     def start(self) -> Firmware:
         """Runs in the background: at once when it is told to do something, and else when the
-        clock says so. Twice is harmless."""
-        if self._thread is None:
+        clock says so. Twice is harmless, and begins again what an error has ended."""
+        if self._thread is None or not self._thread.is_alive():
             self._leaving.clear()
             name = f"firmware of {self._device.name}"
             self._thread = threading.Thread(target=self._live, name=name, daemon=True)
@@ -158,8 +158,9 @@ class Firmware:
         while not self._leaving.is_set():
             try:
                 self._step_until_idle()
-            except LabError as error:  # the lab is closed, or a token: nobody else would say so
-                self._tell("failed", f"has stopped: {error.message}")
+            except Exception as error:  # the lab is closed, or a token: nobody else would say so
+                why = error.message if isinstance(error, LabError) else in_short(error)
+                self._tell("failed", f"has stopped: {why}")
                 return
             self._wake.wait(_LOOKS_EVERY)
             self._wake.clear()
@@ -197,7 +198,8 @@ class Firmware:
         self._device.renew(self.issuer)
 
     def _provision(self) -> None:
-        """An open connection stays until DPS has answered: then the next one is made."""
+        """An open connection stays until DPS has answered: who is refused there has lost nothing
+        by asking. Then the next one is made."""
         self._device.provision()
         self._device.disconnect()
 
@@ -252,7 +254,9 @@ class Firmware:
         """Whether it is for the firmware."""
         if received.properties.get("kind") != UPDATE_KIND:
             return False
-        self._told_to_install(received.body)
+        answer = self._told_to_install(received.body)
+        if answer.status == _SWITCHED_OFF:  # a message has no answer, so somebody else is told
+            self._tell("refused", f"takes no update: {answer.payload['error']}")
         return True
 
     def _remember(self, change: Callable[[Memory], Memory]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 from labkit.cloud.store import wire_etag
-from labkit.errors import LabError, ServiceRefusal
+from labkit.errors import LabError, ServiceRefusal, in_short
 from labkit.wire.endpoints import SERVICE_ENDPOINT
 
 T = TypeVar("T")
@@ -78,8 +78,8 @@ class Log:
         self._kept: deque[Logged] = deque(maxlen=KEPT)
         self._count = 0
 
-    def note(self, deed: Deed[Any], error: LabError | None = None) -> None:
-        """Keeps a call, with the answer that it got."""
+    def note(self, deed: Deed[Any], error: Exception | None = None) -> None:
+        """Keeps a call, with the answer that it got, or the error that it ended with."""
         self._count += 1
         outcome = _answer(error) if error is not None else ""
         kept = Logged(self._count, deed.said, deed.python, str(deed.rest), outcome)
@@ -92,10 +92,10 @@ class Log:
         return len(self._kept)
 
 
-def _answer(error: LabError) -> str:
+def _answer(error: Exception) -> str:
     if isinstance(error, ServiceRefusal):
         return f"{error.error.status} {error.error.code}: {error.error.message}"
-    return error.message
+    return error.message if isinstance(error, LabError) else in_short(error)
 
 
 # ---- the three APIs

@@ -8,6 +8,7 @@ from typing import Any
 
 from cryptography import x509
 
+from labkit.cloud.dps import webhook_url
 from labkit.cloud.dps.entries import (
     ENABLED,
     MIGRATE,
@@ -96,7 +97,8 @@ class EntryTexts:
         if isinstance(value, SymmetricKeyAttestation):  # its keys are nobody's to read
             return self._imported("SymmetricKeyAttestation", "SymmetricKeyAttestation()")
         if isinstance(value, CustomAllocation):
-            made = snippets.call("CustomAllocation", value.webhook_url, value.api_version)
+            url = webhook_url.shown(value.webhook_url)
+            made = snippets.call("CustomAllocation", url, value.api_version)
             return self._imported("CustomAllocation", made)
         return value
 
@@ -144,10 +146,13 @@ def _proof_arguments(entry: Entry) -> dict[str, Any]:
 
 def body(entry: Entry, before: Entry | None) -> dict[str, Any]:
     """The JSON of a PUT: of a certificate that the entry has already its ``info`` suffices. Keys
-    are not in it: those that are left out are made, or stay."""
+    are not in it: those that are left out are made, or stay; nor is that of a webhook."""
     found = entry_json(entry)
     for name in ("createdDateTimeUtc", "lastUpdatedDateTimeUtc", "etag"):
         found.pop(name, None)
+    if entry.custom_allocation is not None:
+        url = webhook_url.shown(entry.custom_allocation.webhook_url)
+        found["customAllocationDefinition"]["webhookUrl"] = url
     if isinstance(entry.attestation, X509Attestation):
         found["attestation"]["x509"] = {entry.attestation.kind: _slots(entry.attestation, before)}
     return found

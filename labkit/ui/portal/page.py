@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 from typing import TYPE_CHECKING, Any
 
 import traitlets
@@ -17,6 +18,8 @@ from labkit.ui.portal.still import still
 
 if TYPE_CHECKING:
     from labkit.ui.portal.portal import Portal
+
+_log = logging.getLogger("labkit.ui")
 
 BUTTONS = frozenset(
     {
@@ -49,18 +52,23 @@ class PortalPage(Answering):
 
     def answer(self, message: Json) -> Json:
         """Presses a button: ``do`` names the method, ``with`` what it is called with. What is
-        shown as trouble already is no error of the page. Raises LabError for what is not."""
+        shown as trouble already is no error of the page. Raises LabError for what is not.
+
+        An error that nobody expected is shown as trouble as well, and the page is as it was."""
         button = message.get("do")
         if button not in BUTTONS:
             return super().answer(message)
-        arguments = _arguments(message)
+        before = self._portal.state()
         try:
-            getattr(self._portal, button)(**arguments)
+            getattr(self._portal, button)(**_arguments(message))
         except LabError as error:
             trouble = self._portal.trouble
             if trouble is None or trouble.error is not error:
                 raise
             return {"refused": error.message}
+        except Exception as error:
+            _log.exception("%s failed", button)
+            return {"refused": self._portal.fail(error, before).message}
         return {}
 
     def _show(self) -> None:

@@ -34,7 +34,15 @@ from labkit.ui.portal.device_shelf import HubDevice
 from labkit.ui.portal.places import CERTIFICATES, DEVICES, GROUPS, INDIVIDUAL, Place
 from labkit.ui.portal.portal import CERTIFICATE, PROOF, Portal
 from labkit.ui.portal.showing import Trouble
-from labkit.ui.portal.wishes import KEYS, SLOTS, difference, is_new, kind_of, reprovision_of
+from labkit.ui.portal.wishes import (
+    KEYS,
+    SLOTS,
+    difference,
+    is_new,
+    is_the_same,
+    kind_of,
+    reprovision_of,
+)
 from labkit.ui.scene import explained
 from labkit.wire.endpoints import DPS_NAME
 
@@ -292,10 +300,10 @@ def _conflict(portal: Portal) -> Json | None:
     if found is None:
         return None
     told = difference(found.read, found.there, found.wanted)
-    others = difference(found.read, found.there)
+    same = found.there is not None and is_the_same(found.read, found.there)
     return {
         "gone": found.there is None,
-        "why": _ONLY_ETAG if not others else _OTHER_ETAG,
+        "why": _ONLY_ETAG if same else _OTHER_ETAG,
         "columns": ["", "when you opened it", "there now", "what you want"],
         "rows": [[name, *values] for name, values in told],
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from labkit.cloud.dps.entries import Entry
-from labkit.errors import LabError, ServiceRefusal
+from labkit.errors import LabError, ServiceRefusal, in_short
 from labkit.explanation import Explanation
 from labkit.ui.portal import wishes
 from labkit.ui.portal.ca_shelf import CaShelf
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from labkit.lab import Lab
 
 T = TypeVar("T")
+
+_SHOWN = ("place", "listing", "tokens", "records", "opened", "making", "conflict", "opening")
+"""What is shown, beside what is ``attached``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,25 @@ class Showing:
         self.records = None
         self.changed()
 
+    # ---- what nobody expected
+
+    def state(self) -> dict[str, Any]:
+        """All that is shown, and what was handed over: what :meth:`fail` goes back to."""
+        found = {name: getattr(self, name) for name in _SHOWN}
+        return {**found, "attached": dict(self.attached)}
+
+    def fail(self, error: Exception, before: dict[str, Any]) -> LabError:
+        """Goes back to a state after an error that is none of the lab's own, and shows that.
+        What was called is not taken back, and stands in the log with its answer."""
+        vars(self).update(before)
+        return self._shown(
+            LabError(
+                "This has failed, by an error in the lab. The page is as it was",
+                found=in_short(error),
+                cure="look at the calls, whether one was made; refresh; and try again",
+            )
+        )
+
     # ---- inside
 
     @property
@@ -218,10 +240,11 @@ class Showing:
         self.trouble, self.notice = None, ""
         try:
             return act()
-        except LabError as error:
+        except Exception as error:
             if deed is not None:
                 self.calls.note(deed, error)
-            self._shown(error)
+            if isinstance(error, LabError):
+                self._shown(error)
             raise
 
     def _shown(self, error: LabError) -> LabError:

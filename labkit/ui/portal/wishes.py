@@ -189,16 +189,26 @@ def difference(*states: Entry | None) -> list[tuple[str, list[str]]]:
     return [(name, values) for name, values in told if len(set(values)) > 1]
 
 
+def is_the_same(one: Entry, other: Entry) -> bool:
+    """Whether two states of an entry differ in nothing that anybody has set."""
+    unset: dict[str, Any] = {"etag": "", "created": UNSET, "updated": UNSET}
+    return replace(one, **unset) == replace(other, **unset)
+
+
 def _told(entry: Entry | None) -> dict[str, str]:
     if entry is None:
         return {}
+    device = {"Device ID": entry.device_id or entry.id} if isinstance(entry, Enrollment) else {}
     return {
         "State": entry.provisioning_status,
+        **device,
         **_told_proof(entry.attestation),
         "Allocation policy": entry.allocation_policy or "the service's own",
         "Webhook": entry.custom_allocation.webhook_url if entry.custom_allocation else "none",
         "IoT hubs": ", ".join(entry.iot_hubs) or "all that are linked",
+        "Static hub": entry.iot_hub_host_name or "the first of these",
         "Reprovision policy": reprovision_of(entry),
+        "Credential policy": entry.credential_policy or "none",
         "Initial twin": "one" if entry.initial_twin else "none",
         "IoT Edge": "yes" if entry.capabilities.iot_edge else "no",
     }

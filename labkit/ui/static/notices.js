@@ -28,6 +28,11 @@ export class Notices {
     this.tell({ message: words, parts: [] });
   }
 
+  // The button that was pressed may be a long form below it, and the same trouble is no news.
+  seek() {
+    this.trouble.scrollIntoView({ block: "nearest" });
+  }
+
   showTrouble(trouble) {
     if (!trouble) return this.trouble.replaceChildren();
     const { message, parts, explanation, service } = trouble;

@@ -143,7 +143,8 @@ class Portal {
     if (this.pending.has(words)) return;
     this.pending.add(words);
     put(this.el, "aria-busy", "true");
-    await this.courier.ask(question);
+    const { refused, error } = await this.courier.ask(question);
+    if (refused || error) this.notices.seek();
     this.pending.delete(words);
     put(this.el, "aria-busy", String(this.pending.size > 0));
   }
