@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -49,15 +50,20 @@ def is_valid(certificate: x509.Certificate | None, moment: datetime) -> bool:
     return certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc
 
 
-def have_said_so(story: Story, devices: list[Device]) -> int:
-    """Lets whoever has lost its line, as happens on a busy machine, come back and report. Returns
-    how many these were."""
-    lost = [device for device in devices if not device.connected]
-    for _ in range(10):
-        story.lab.clock.advance(minutes=20)
-        for device in devices:
-            device.firmware.run()
-    return len(lost)
+@dataclass
+class Sleeper:
+    """A device that is awake when its firmware has named the moment, and else off the line: paho
+    can watch no socket whose number is above 1,023, and a connection in this process takes five."""
+
+    device: Device
+    wakes: datetime | None = None
+
+    def live(self) -> None:
+        """One day: nothing, or what there is to be done."""
+        if self.wakes is not None and self.wakes > self.device.now():
+            return
+        self.wakes = self.device.firmware.run()[-1].until
+        self.device.disconnect()
 
 
 def test_a_fleet_keeps_its_certificates_by_itself(story: Story) -> None:
@@ -65,19 +71,19 @@ def test_a_fleet_keeps_its_certificates_by_itself(story: Story) -> None:
     chains end in one root, and the dashboard agrees with the ledger."""
     lab, namespace = story.lab, managed(story)
     namespace.policies.get("short").update(validity_days=VALID_FOR)
-    devices, began = fleet(story), time.monotonic()
+    sleepers, began = list(map(Sleeper, fleet(story))), time.monotonic()
     for day in range(DAYS + 1):
-        for device in devices:
-            device.firmware.run()
-            assert is_valid(device.operational.certificate, device.now()), (day, device.name)
+        for sleeper in sleepers:
+            sleeper.live()
+            held = sleeper.device.operational.certificate
+            assert is_valid(held, sleeper.device.now()), (day, sleeper.device.name)
         if day < DAYS:
             lab.clock.advance(days=1)
     took = time.monotonic() - began
-    lines_lost = have_said_so(story, devices)
     root = namespace.credential.certificate
     issued = by_device(namespace)
     said = {report.device: report for report in reports([lab.hub()])}
-    for device in devices:
+    for device in (sleeper.device for sleeper in sleepers):
         mine = issued[device.name]
         gaps = [
             earlier.not_valid_after_utc - later.not_valid_before_utc
@@ -94,8 +100,5 @@ def test_a_fleet_keeps_its_certificates_by_itself(story: Story) -> None:
         assert device.firmware.memory.refusals == 0
     total = sum(map(len, issued.values()))
     missed = sum(report.failures for report in said.values())
-    print(
-        f"\n{COUNT} devices, {DAYS} days: {total} certificates in {took:.0f} s; {missed} attempts"
-    )
-    print(f"were made again, {lines_lost} devices were not connected on the last day")
+    print(f"\n{COUNT} devices, {DAYS} days: {total} certificates in {took:.0f} s, {missed} missed")
     assert total >= COUNT * (1 + DAYS // VALID_FOR)
