@@ -33,7 +33,7 @@ def store(device: Device) -> list[str]:
 def cut(lab: Lab) -> None:
     """Every connection ends, as when a router is switched off."""
     for link in list(lab.listener._links):
-        lab.listener._loop.call_soon_threadsafe(link.abort)
+        link.soon(link.abort)
     eventually(lambda: not lab.listener._links)
 
 
