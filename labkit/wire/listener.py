@@ -43,6 +43,7 @@ class Listener:
             self._release()
             raise
         self._loop = EventLoop("labkit listener")
+        self._links = self._loop.links
         self._loop.serve(*((bound, self._link(above)) for bound, above in self._bound))
 
     def stop(self) -> None:
@@ -86,14 +87,12 @@ class Listener:
 
     def _link(self, application: Callable[[Link], Application]) -> Callable[[], Link]:
         """Each new one is shown the chain of now; those that are open keep what they were shown."""
-        identity, loop = self._identity, self._loop
+        identity, workers, links = self._identity, self._loop.workers, self._links
 
         def failed(reason: str, presented: Presented, asked: str) -> None:
             self._cloud.handshake_failed(reason, presented, Served(asked, identity.chain))
 
-        return lambda: Link(
-            identity.context, application, self._events, loop.workers, loop.links, failed
-        )
+        return lambda: Link(identity.context, application, self._events, workers, links, failed)
 
     def _release(self) -> None:
         for bound, _ in self._bound:

@@ -32,9 +32,9 @@ def store(device: Device) -> list[str]:
 
 def cut(lab: Lab) -> None:
     """Every connection ends, as when a router is switched off."""
-    for link in list(lab.listener._loop.links):
-        lab.listener._loop._loop.call_soon_threadsafe(link.abort)
-    eventually(lambda: not lab.listener._loop.links)
+    for link in list(lab.listener._links):
+        link.soon(link.abort)
+    eventually(lambda: not lab.listener._links)
 
 
 # ---- what is put in at manufacture

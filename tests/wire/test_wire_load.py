@@ -81,10 +81,10 @@ def test_half_open_handshakes_keep_nobody_from_registering(
     for first in (b"", whole[:5], whole):
         for _ in range(HALF_OPEN):
             others.enter_context(half_open(lab, first))
-    eventually(lambda: len(lab.listener._loop.links) >= 3 * HALF_OPEN)
+    eventually(lambda: len(lab.listener._links) >= 3 * HALF_OPEN)
     for _ in range(5):
         assert register_once(lab, newcomer(shared, tmp_path)) == 200
-    assert len(lab.listener._loop.links) >= 3 * HALF_OPEN, "they were there all the time"
+    assert len(lab.listener._links) >= 3 * HALF_OPEN, "they were there all the time"
 
 
 def test_readers_that_read_nothing_keep_nobody_from_registering(
@@ -97,22 +97,22 @@ def test_readers_that_read_nothing_keep_nobody_from_registering(
         register_once(lab, device)
         lab.hub().report(device.name, {f"text-{n}": "x" * 4_000 for n in range(7)})
         others.enter_context(reads_nothing(lab, device))
-    eventually(lambda: sum(link.is_full for link in list(lab.listener._loop.links)) == SLOW)
+    eventually(lambda: sum(link.is_full for link in list(lab.listener._links)) == SLOW)
     for _ in range(5):
         assert register_once(lab, newcomer(shared, tmp_path)) == 200
-    assert sum(link.is_full for link in list(lab.listener._loop.links)) == SLOW
+    assert sum(link.is_full for link in list(lab.listener._links)) == SLOW
 
 
 def test_a_client_that_is_gone_leaves_no_tls_behind(shared: Story, tmp_path: Path) -> None:
     """OpenSSL's part of a connection is large: it goes at once, without waiting for Python's
     garbage collector, which would see no reason to come."""
     lab, device = shared.lab, newcomer(shared, tmp_path)
-    eventually(lambda: not lab.listener._loop.links)
+    eventually(lambda: not lab.listener._links)
     gc.disable()
     try:
         with MqttClient(lab, tls(lab, device.chain_file, device.key_file)) as client:
             at_dps(client, lab, device.name)
-            (link,) = lab.listener._loop.links
+            (link,) = lab.listener._links
             left = weakref.ref(link._tls)
             assert left() is not None
         eventually(lambda: left() is None)

@@ -504,7 +504,7 @@ def test_arbitrary_bytes_end_in_a_clean_close_and_nothing_is_kept(
         with contextlib.suppress(EOFError, TimeoutError):
             while True:
                 client.receive()
-    eventually(lambda: not shared.lab.listener._loop.links)
+    eventually(lambda: not shared.lab.listener._links)
     assert len(shared.lab.events.about(kind="failed")) == before
 
 

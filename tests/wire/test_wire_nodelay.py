@@ -15,7 +15,7 @@ def test_small_answers_are_not_held_back(shared: Story) -> None:
     lab = shared.lab
     with wire.secure(lab, wire.tls(lab)):
         deadline = time.monotonic() + PATIENCE
-        while not (links := list(lab.listener._loop.links)) and time.monotonic() < deadline:
+        while not (links := list(lab.listener._links)) and time.monotonic() < deadline:
             time.sleep(0.01)
         accepted = links[0]._socket.get_extra_info("socket")
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

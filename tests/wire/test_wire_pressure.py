@@ -41,7 +41,7 @@ def stalled(lab: Lab, device: PemDevice, keep_alive: int = 60) -> MqttClient:
     assert client.receive().kind == wire.SUBACK
     lab.hub().report(device.name, {f"text-{n}": "x" * 3_000 for n in range(10)})
     client.send(*(publish(GET.format(n), b" ", packet_id=None, qos=0) for n in range(MANY)))
-    eventually(lambda: any(link.is_full for link in list(lab.listener._loop.links)))
+    eventually(lambda: any(link.is_full for link in list(lab.listener._links)))
     return client
 
 
@@ -53,7 +53,7 @@ def answers(lab: Lab, name: str) -> int:
 def nobody(shared: Story) -> Iterator[None]:
     """No link is left of what the test did."""
     yield
-    eventually(lambda: not shared.lab.listener._loop.links)
+    eventually(lambda: not shared.lab.listener._links)
 
 
 @pytest.mark.usefixtures("nobody")
@@ -74,7 +74,7 @@ def test_who_never_reads_is_cut_off(
 ) -> None:
     monkeypatch.setattr(server_tls, "STALL_SECONDS", 0.3)
     with stalled(shared.lab, device):
-        eventually(lambda: not shared.lab.listener._loop.links)
+        eventually(lambda: not shared.lab.listener._links)
         assert said(shared.lab, "tls", "does not read")
         assert said(shared.lab, "hub", f"{device.name} left")
 
@@ -86,9 +86,9 @@ def test_a_close_does_not_wait_for_ever_for_who_does_not_read(
     """The last answers never go out, and neither does TLS's goodbye."""
     monkeypatch.setattr(server_tls, "GOODBYE_SECONDS", 0.2)
     with stalled(shared.lab, device):
-        for link in list(shared.lab.listener._loop.links):
-            shared.lab.listener._loop._loop.call_soon_threadsafe(link.close)
-        eventually(lambda: not shared.lab.listener._loop.links)
+        for link in list(shared.lab.listener._links):
+            link.soon(link.close)
+        eventually(lambda: not shared.lab.listener._links)
         assert said(shared.lab, "hub", f"{device.name} left")
 
 
@@ -111,7 +111,7 @@ def test_stopping_lets_go_of_who_does_not_read_and_tells_the_hub(
         client, begin = stalled(lab, device), time.monotonic()
         lab.listener.stop()
         assert time.monotonic() - begin < PATIENCE
-        assert not lab.listener._loop.links
+        assert not lab.listener._links
         assert [e.text for e in lab.events.about(kind="disconnected")] == ["stays left contoso-hub"]
         client.socket.close()
 
@@ -132,7 +132,7 @@ def test_https_takes_no_further_request_from_who_does_not_read(
 
     with secure(shared.lab, tls(shared.lab), shared.lab.listener.https_port) as client:
         client.sendall(ask * many)
-        eventually(lambda: any(link.is_full for link in list(shared.lab.listener._loop.links)))
+        eventually(lambda: any(link.is_full for link in list(shared.lab.listener._links)))
         time.sleep(0.1)
         assert served() < many
         found = 0

@@ -176,7 +176,7 @@ def test_a_certificate_that_cannot_be_read_is_refused_and_logged(
         pass  # a close is an answer too, once it is logged
     wanted = {"refused", "broken", "failed", "handshake failed"}
     eventually(lambda: wanted & {event.kind for event in heard})
-    eventually(lambda: not shared.lab.listener._loop.links)
+    eventually(lambda: not shared.lab.listener._links)
     stop()
     assert not any("the lab itself failed" in event.text for event in heard)
 

@@ -355,5 +355,5 @@ def test_arbitrary_bytes_end_in_a_clean_close(shared: Story, noise: bytes, frame
     except (EOFError, TimeoutError):
         pass  # a frame whose announced end never came is waited for, as long as patience lasts
     socket.socket.close()
-    eventually(lambda: not shared.lab.listener._loop.links)
+    eventually(lambda: not shared.lab.listener._links)
     assert len(shared.lab.events.about(kind="failed")) == failures

@@ -25,7 +25,7 @@ from wire_clients import POLL, REGISTER, MqttClient, at_dps, publish, register, 
 
 from labkit.cloud.dps.allocation import WebhookAnswer
 from labkit.cloud.dps.entries import CUSTOM, CustomAllocation
-from labkit.wire import webhook
+from labkit.wire import asking, webhook
 from labkit.wire.workers import THREADS
 
 HUB = "contoso-hub.azure-devices.net"
@@ -140,7 +140,7 @@ def test_who_leaves_meanwhile_leaves_nothing(shared: Story, tmp_path: Path, slow
         waiting.send(publish(REGISTER.format("1"), b"{}"))
         slow.wait_until_asked()
     slow.go_on.set()
-    eventually(lambda: not shared.lab.listener._loop.links)
+    eventually(lambda: not shared.lab.listener._links)
     eventually(lambda: shared.lab.dps.registrations.find(device.name))
     assert len(shared.lab.events.about(kind="failed")) == failures
 
@@ -250,7 +250,7 @@ def test_a_webhook_that_cannot_be_asked_says_why(url: str) -> None:
 
 
 def test_a_webhook_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "SECONDS", 0.2)
+    monkeypatch.setattr(asking, "SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begin = time.monotonic()
         found = webhook.post(f"http://127.0.0.1:{silent.getsockname()[1]}/", b"{}")
@@ -261,7 +261,7 @@ def test_a_webhook_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPa
 def test_a_webhook_whose_answer_trickles_in_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes in time and the last one never would: it would keep a worker, and the lab
     from closing. In the head and in the body."""
-    monkeypatch.setattr(webhook, "WHOLE_SECONDS", 0.5)
+    monkeypatch.setattr(asking, "WHOLE_SECONDS", 0.5)
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
     for begin in (b"HTTP/1.1 200 OK\r\nX-Slow: ", head):
         with socket.create_server(("127.0.0.1", 0)) as door, ThreadPoolExecutor(1) as thread:
