@@ -7,6 +7,7 @@ each). Chain and version change in one step: a power cut finds the old state or 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -39,9 +40,8 @@ def install(
 ) -> bool:
     """Installs a package that is good for the device of this name. False where it is the one that
     was installed last: messages may come twice. Raises UpdateRefused, and nothing is changed."""
-    package = _read(arrived)
-    sealed = package.signature.hex() if package else ""
-    if sealed and sealed == flash.state.get("update_signature"):
+    digest = _digest(arrived)
+    if digest and digest == flash.state.get("update_digest"):
         return False
     target = update.Target(
         name,
@@ -52,7 +52,7 @@ def install(
         lambda leaf: credentials.holds_key_of(leaf),
     )
     manifest = update.opened(arrived, target)
-    learned = {"update_version": manifest.version, "update_signature": sealed}
+    learned = {"update_version": manifest.version, "update_digest": digest}
     credentials.accept(manifest.chain, **learned)
     return True
 
@@ -71,11 +71,14 @@ def joined(keys: bytes | str | Sequence[bytes | str]) -> bytes:
     return pem
 
 
-def _read(arrived: Arrived) -> Package | None:
+def _digest(arrived: Arrived) -> str:
+    """Of all that a package says: the last signature above another manifest is none. Empty for
+    what is no package."""
     try:
-        return arrived if isinstance(arrived, Package) else Package.read(arrived)
+        package = arrived if isinstance(arrived, Package) else Package.read(arrived)
     except ValueError:
-        return None
+        return ""
+    return hashlib.sha256(package.signature + package.manifest).hexdigest()
 
 
 def _keys(pem: bytes) -> list[object]:

@@ -113,6 +113,16 @@ def test_a_package_that_was_changed_on_its_way_is_refused(made: tuple[Story, Sig
     assert why(story.widget, Package(package.manifest, b"")) == update.SIGNATURE
 
 
+def test_also_one_that_has_the_signature_of_the_last(made: tuple[Story, Signer]) -> None:
+    """It may come twice, and another one in its clothes may not."""
+    story, signer = made
+    package = signer.renew(story.technician, story.widget)
+    story.widget.install_update(package)
+    changed = package.manifest.replace(b'"version": 1', b'"version": 9')
+    assert why(story.widget, Package(changed, package.signature)) == update.SIGNATURE
+    assert story.widget.install_update(package) == 1
+
+
 def test_an_old_package_is_refused_whoever_kept_it(made: tuple[Story, Signer]) -> None:
     story, signer = made
     old = signer.renew(story.technician, story.widget)
