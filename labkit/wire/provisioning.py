@@ -8,6 +8,7 @@ from labkit.cloud.dps.service import Caller, ProvisioningService
 
 REQUESTS = {"csr": "base64 of DER, in one line", "clientCertificateCsr": "PEM"}
 """The fields that hold a certificate signing request, and in which form each does."""
+_MAY_WAIT = (*(f'"{name}"'.encode() for name in REQUESTS), b"\\u")
 
 
 def register(dps: ProvisioningService, caller: Caller, body: bytes, *, force: bool) -> Operation:
@@ -37,8 +38,9 @@ def register(dps: ProvisioningService, caller: Caller, body: bytes, *, force: bo
 
 def takes_its_time(dps: ProvisioningService, body: bytes) -> bool:
     """Whether a registration may have to wait for somebody: a webhook, or a CA's signature. Where
-    it need not, it is sooner done than handed to another thread."""
-    return dps.may_wait or any(f'"{name}"'.encode() in body for name in REQUESTS)
+    it need not, it is sooner done than handed to another thread. A name may be written with
+    escapes (RFC 8259, section 7): what has any counts as one that waits."""
+    return dps.may_wait or any(found in body for found in _MAY_WAIT)
 
 
 def is_yes(text: str) -> bool:

@@ -57,6 +57,7 @@ from labkit.cloud.dps.ca_client import CaAnswer
 from labkit.errors import Conflict, ServiceRefusal
 from labkit.pki import chain
 from labkit.pki.authority import Authority
+from labkit.wire import provisioning
 
 
 @pytest.fixture
@@ -234,6 +235,16 @@ def test_nobody_waits_for_a_slow_authority(
         assert not waiting.done()
         go_on.set()
         assert issued(waiting.result())
+
+
+@pytest.mark.parametrize("name", ["clientCertificateCsr", r"client\u0043ertificateCsr", "csr"])
+def test_no_spelling_of_a_request_is_worked_on_where_everybody_waits(
+    boot: FirstBoot, name: str
+) -> None:
+    """The event loop hands it to a worker; a registration without one it does by itself."""
+    dps = boot.story.lab.dps
+    assert provisioning.takes_its_time(dps, f'{{"{name}": "x"}}'.encode())
+    assert not provisioning.takes_its_time(dps, b'{"registrationId": "widget-007"}')
 
 
 def test_a_busy_authority_is_asked_again_while_the_device_polls(
