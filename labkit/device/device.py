@@ -194,6 +194,7 @@ class Device(Holder):
         self._record("provisioned", f"was assigned to {assigned.hub}")
         if found.chain:
             self._install_operational(found.chain)
+            self._flash.learn(issued_under=api_version)
         if why := trust_bundle.install_delivered(self, found.trust_bundle):
             self._record("left out", f"does not install the trust bundle that DPS sent: {why}")
         return assigned
@@ -208,17 +209,17 @@ class Device(Holder):
         that knows no operational certificate yet.
         """
         if by == "dps":
-            self.provision(csr=self.operational.request(self.registration_id))
+            version = self._flash.state.get("issued_under", "")
+            self.provision(csr=self.operational.request(self.registration_id), api_version=version)
         else:
             self._renew_at_hub()
         assert self.operational.certificate is not None, "it was installed"
         return self.operational.certificate
 
     def _renew_at_hub(self) -> None:
-        from labkit.device import hub_certificates, sdk
+        from labkit.device import hub_certificates
 
-        held = self.assignment, sdk.operational(self.operational.proof)
-        assigned, identity = hub_certificates.renewable(self.name, *held)
+        assigned, identity = hub_certificates.renewable(self)
         csr = self.operational.request(assigned.device_id)
         self._record("request", f"asks {assigned.hub} for its next certificate")
         self.disconnect()

@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 import ssl
 import uuid
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from labkit.device import mqtt_line
+from labkit.device import mqtt_line, sdk
 from labkit.device.answer import Answer
 from labkit.device.assignment import Assignment
 from labkit.device.dialects import base64_of, chain_of
@@ -24,6 +25,9 @@ from labkit.device.mqtt_line import NOT_AUTHORIZED, MqttLine
 from labkit.device.network import Network
 from labkit.device.registration import Proof
 from labkit.errors import LabError, NotIssued
+
+if TYPE_CHECKING:
+    from labkit.device.device import Device
 
 API_VERSION = "2025-08-01-preview"
 """With which the operation came in."""
@@ -35,14 +39,13 @@ _ASK = "$iothub/credentials/POST/issueCertificate/?$rid={}"
 _FAILURES = (OSError, TimeoutError, ssl.SSLError, ValueError, TypeError, AttributeError)
 
 
-def renewable(
-    name: str, assigned: Assignment | None, proof: Proof | None
-) -> tuple[Assignment, Proof]:
+def renewable(device: Device) -> tuple[Assignment, Proof]:
     """The hub that a device may ask, and with what. Raises LabError without the one or the
     other."""
+    assigned, proof = device.assignment, sdk.operational(device.operational.proof)
     if assigned is None or proof is None:
         raise LabError(
-            f"{name} has no operational certificate that could be renewed",
+            f"{device.name} has no operational certificate that could be renewed",
             expected="one that was issued when it registered",
             cure='get the first one from DPS: widget.renew_operational("dps")',
         )

@@ -58,6 +58,18 @@ def test_what_failed_leaves_the_device_as_it_was_and_asks_for_the_same_key(
     widget.connect().send({"temperature": 21.5})
 
 
+def test_the_next_certificate_comes_from_whoever_has_issued_the_one_in_use(
+    boot: FirstBoot,
+) -> None:
+    widget = boot.story.widget
+    boots(widget)
+    before = widget.operational.chain
+    widget.renew_operational()
+    assert widget.operational.chain[0] != before[0]
+    assert widget.operational.chain[1:] == before[1:]
+    widget.connect().send({"temperature": 21.5})
+
+
 def test_the_keys_stay_in_the_token(boot: FirstBoot) -> None:
     boots(boot.story.widget)
     proof = boot.story.widget.operational.proof
