@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from stories import Story, enrolled, found_again, open_lab
 
 from labkit import Lab
 
-settings.register_profile("soak", max_examples=1000, deadline=None)  # ./lab soak
+# No limits of time: a machine that runs three lanes of tests at once would break them.
+UNHURRIED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("default", **UNHURRIED)
+settings.register_profile("soak", max_examples=1000, **UNHURRIED)  # ./lab soak
+settings.load_profile("default")
 
 
 @pytest.fixture(scope="session")

@@ -16,11 +16,20 @@ if TYPE_CHECKING:
     from conftest import JupyterLab, Notebook
 
 AXE = """async root => {
-    const found = await axe.run(document.querySelector(root),
-        { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] });
-    const looked = found.passes.some(({ id }) => id === "color-contrast");
-    return [...(looked ? [] : ["no colour was looked at"]), ...found.violations.flatMap(
-        ({ id, nodes }) => nodes.map((n) => `${id}: ${n.html}\\n${n.failureSummary}`))];
+    // The one rule is an experiment of axe's: the texts of a node lie in one another's lines, and
+    // its name tells them as a sentence.
+    const look = () => axe.run(document.querySelector(root), {
+        runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"],
+        rules: { "label-content-name-mismatch": { enabled: false } } });
+    const found = [await look()];
+    // JupyterLab's body has no height and hides what overflows it: axe has seen little so far.
+    document.body.style.height = "100vh";
+    found.push(await look());
+    document.body.style.height = "";
+    const looked = found.some(({ passes }) => passes.some(({ id }) => id === "color-contrast"));
+    const wrong = found.flatMap(({ violations }) => violations.flatMap(({ id, nodes }) =>
+        nodes.map((n) => `${id}: ${n.html}\\n${n.failureSummary}`)));
+    return [...(looked ? [] : ["no colour was looked at"]), ...wrong];
 }"""
 """What axe finds wrong below an element; the page must have loaded the `axe` fixture."""
 IN_THE_KERNEL = """code => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-_SECONDS = 240
+_SECONDS = 900
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["labkit.scenarios", "labkit.ui.player", "IPython", "ipywidgets"])
 
