@@ -166,9 +166,9 @@ def _of_hub(
     books: Books, order: Order, hub: str, device_id: str, namespace: str
 ) -> Iterator[Check]:
     with books.database.quick_read() as connection:
-        linked_to = lookups.namespace_of(connection, hub)
-    yield conditions.hub_linked(order, hub, linked_to, namespace)
-    yield conditions.enabled(order, hub, books.hubs.get(hub).devices.find(device_id))
+        place = lookups.place(connection, hub, device_id)
+    yield conditions.hub_linked(order, hub, place, namespace)
+    yield conditions.enabled(order, hub, place, device_id)
 
 
 def _examine(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sqlalchemy import Connection, Table, and_, bindparam, func, select
 
 from labkit.cloud.adr.books import DPS
 from labkit.cloud.adr.tables import CaRow, CertificateRow, LinkRow
+from labkit.cloud.hub.tables import DeviceIdentity, HubRow
 from labkit.cloud.prepared import Prepared
 
 _cas: Table = CaRow.__table__  # type: ignore[assignment]
@@ -36,7 +39,32 @@ _signing = Prepared(
         _cas.c.retired.is_(None),
     )
 )
-_namespace = Prepared(select(_links.c.namespace).where(_links.c.service == bindparam("linked")))
+_hubs: Table = HubRow.__table__  # type: ignore[assignment]
+_identities: Table = DeviceIdentity.__table__  # type: ignore[assignment]
+_of_device = and_(
+    _identities.c.hub == _hubs.c.name, _identities.c.device_id == bindparam("of_device")
+)
+_place = Prepared(
+    select(
+        func.coalesce(_links.c.namespace, ""),
+        _identities.c.enabled,
+        func.coalesce(_identities.c.status_reason, ""),
+    )
+    .select_from(
+        _hubs.outerjoin(_links, _links.c.service == _hubs.c.name).outerjoin(_identities, _of_device)
+    )
+    .where(_hubs.c.name == bindparam("at_hub"))
+)
+
+
+class Place(NamedTuple):
+    """What a hub says of a device: the ``namespace`` that it is linked to, empty for none; whether
+    the device's identity is ``enabled``, None where it has none there yet; and the ``reason`` that
+    whoever disabled it has given."""
+
+    namespace: str = ""
+    enabled: bool | None = None
+    reason: str = ""
 
 
 def policy(connection: Connection, name: str) -> tuple[str, CaRow | None]:
@@ -63,7 +91,7 @@ def signing(connection: Connection, namespace: str, policy: str) -> CaRow | None
     return None if found is None else CaRow(**dict(zip(_NAMES, found, strict=True)))
 
 
-def namespace_of(connection: Connection, service: str) -> str:
-    """The namespace that a service is linked to; empty for none."""
-    found = _namespace.first(connection, linked=service)
-    return found[0] if found is not None else ""
+def place(connection: Connection, hub: str, device_id: str) -> Place:
+    """What this hub says of a device now."""
+    found = _place.first(connection, at_hub=hub, of_device=device_id)
+    return Place() if found is None else Place(*found)
