@@ -8,12 +8,14 @@ that is to be granted; the certificate holds what the profile says and nothing e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import NameOID
 
 from labkit import ids
@@ -144,6 +146,12 @@ def fault(request: x509.CertificateSigningRequest) -> str:
     return ""
 
 
+@lru_cache(maxsize=64)  # a point on a curve takes its time, and is asked for by each who decides
+def key_of(request: x509.CertificateSigningRequest) -> CertificatePublicKeyTypes:
+    """The key that a request holds. Raises UnsupportedAlgorithm, or what else the reader does."""
+    return request.public_key()
+
+
 def digest_for(public_key: object) -> hashes.SHA256 | hashes.SHA384:
     """The hash to sign with by a key of this kind: SHA-384 for P-384, else SHA-256."""
     big = isinstance(public_key, ec.EllipticCurvePublicKey) and public_key.key_size > 256
@@ -155,13 +163,15 @@ def examine(
     profile: Profile = profiles.DEVICE,
     *,
     organization: str = "",
+    without: Container[str] = (),
 ) -> tuple[Check, ...]:
     """Every check of a request for a certificate of ``profile``, in order, each with its cures.
 
-    All are made, whatever the first says, but for those that an earlier one makes pointless.
+    All are made, whatever the first says, but for those that an earlier one makes pointless, and
+    those ``without`` which the signer does, who has other rules in their place.
     ``organization`` is what the signer knows of the applicant; empty where they do not ask.
     """
-    return tuple(_checks(request, profile, organization))
+    return tuple(_checks(request, profile, organization, without))
 
 
 def check(
@@ -182,23 +192,29 @@ def check(
 
 
 def _checks(
-    request: x509.CertificateSigningRequest, profile: Profile, organization: str
+    request: x509.CertificateSigningRequest,
+    profile: Profile,
+    organization: str,
+    without: Container[str] = (),
 ) -> Iterator[Check]:
     try:
         subject, key, digest = _parts(request)
     except chain.UNREADABLE as error:
-        yield from _unreadable(str(error) or type(error).__name__)
+        made = _unreadable(str(error) or type(error).__name__)
+        yield from (check for check in made if check.name not in without)
         return
     about = chain.title(subject)
     yield passed(READABLE, about, "subject, key, extensions and signature are well formed")
-    yield _key(key, about)
+    if KEY not in without:
+        yield _key(key, about)
     yield (hashed := _hash(digest, about))
     # The library verifies no SHA-1 and no unknown key: its "no" would be untrue of the signature.
     pointless = hashed.failed or isinstance(key, str)
     yield not_reached(SIGNATURE, about) if pointless else _signature(request, about)
     yield _rank(request, profile, about)
-    yield _name(subject, about)
-    if profile.registers:
+    if NAME not in without:
+        yield _name(subject, about)
+    if profile.registers and REGISTRATION not in without:
         yield _registration(chain.name_cn(subject), about)
     if organization:
         yield _organization(subject, organization, about)
@@ -217,7 +233,7 @@ def _parts(
     key: object
     digest: hashes.HashAlgorithm | str
     try:
-        key = request.public_key()
+        key = key_of(request)
     except UnsupportedAlgorithm as error:
         key = str(error)
     try:

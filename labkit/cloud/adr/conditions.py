@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from cryptography import x509
+
 from labkit.cloud.adr.lookups import Place
-from labkit.cloud.adr.tables import CaRow
+from labkit.cloud.adr.tables import Signer
 from labkit.cloud.dps.issuance import Order
 from labkit.pki import request
 from labkit.trace import Check, failed, passed
@@ -38,7 +40,7 @@ def linked(order: Order, namespace: str) -> Check:
     )
 
 
-def has_policy(order: Order, namespace: str, policy: CaRow | None) -> Check:
+def has_policy(order: Order, namespace: str, policy: Signer | None) -> Check:
     """Whether the policy that the order names is there."""
     about = order.registration_id
     if policy is not None:
@@ -54,9 +56,8 @@ def has_policy(order: Order, namespace: str, policy: CaRow | None) -> Check:
     )
 
 
-def may_sign(order: Order, policy: CaRow, now: datetime) -> Check:
+def may_sign(order: Order, ca: x509.Certificate, now: datetime) -> Check:
     """Whether the policy's CA is valid at that moment."""
-    ca = policy.certificate
     begin, end = ca.not_valid_before_utc, ca.not_valid_after_utc
     if begin <= now <= end:
         return passed(VALID, order.registration_id, f"it is valid until {end:%Y-%m-%d}")

@@ -7,20 +7,20 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Table, and_, bindparam, func, select
 
 from labkit.cloud.adr.books import DPS
-from labkit.cloud.adr.tables import CaRow, CertificateRow, LinkRow
+from labkit.cloud.adr.tables import CaRow, CertificateRow, LinkRow, Signer
 from labkit.cloud.hub.tables import DeviceIdentity, HubRow
 from labkit.cloud.prepared import Prepared
 
 _cas: Table = CaRow.__table__  # type: ignore[assignment]
 _links: Table = LinkRow.__table__  # type: ignore[assignment]
-_NAMES = tuple(column.name for column in _cas.c)
+_signer = tuple(_cas.c[name] for name in Signer._fields)
 _of_policy = and_(
     _cas.c.namespace == _links.c.namespace,
     func.lower(_cas.c.policy) == bindparam("named"),
     _cas.c.retired.is_(None),
 )
 _find = Prepared(
-    select(_links.c.namespace, *_cas.c)
+    select(_links.c.namespace, *_signer)
     .select_from(_links.outerjoin(_cas, _of_policy))
     .where(_links.c.service == DPS)
 )
@@ -33,7 +33,7 @@ _last_issued = Prepared(
     .limit(1)
 )
 _signing = Prepared(
-    select(*_cas.c).where(
+    select(*_signer).where(
         _cas.c.namespace == bindparam("within"),
         func.lower(_cas.c.policy) == bindparam("named"),
         _cas.c.retired.is_(None),
@@ -67,15 +67,15 @@ class Place(NamedTuple):
     reason: str = ""
 
 
-def policy(connection: Connection, name: str) -> tuple[str, CaRow | None]:
+def policy(connection: Connection, name: str) -> tuple[str, Signer | None]:
     """The namespace that the provisioning service is linked to, empty for none, and the issuing CA
     of its policy of this name, where it has one."""
     found = _find.first(connection, named=name.lower())
     if found is None:
         return "", None
     namespace, *columns = found
-    values = dict(zip(_NAMES, columns, strict=True))
-    return namespace, CaRow(**values) if values["number"] is not None else None
+    signer = Signer(*columns)
+    return namespace, signer if signer.number is not None else None
 
 
 def last_issued(connection: Connection, hub: str, device_id: str) -> tuple[str, str, str] | None:
@@ -85,10 +85,10 @@ def last_issued(connection: Connection, hub: str, device_id: str) -> tuple[str, 
     return None if found is None else (found[0], found[1], found[2])
 
 
-def signing(connection: Connection, namespace: str, policy: str) -> CaRow | None:
+def signing(connection: Connection, namespace: str, policy: str) -> Signer | None:
     """The CA that signs for a policy of a namespace now; None where the policy is gone."""
     found = _signing.first(connection, within=namespace, named=policy.lower())
-    return None if found is None else CaRow(**dict(zip(_NAMES, found, strict=True)))
+    return None if found is None else Signer(*found)
 
 
 def place(connection: Connection, hub: str, device_id: str) -> Place:
