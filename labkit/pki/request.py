@@ -21,32 +21,16 @@ from cryptography.x509.oid import NameOID
 from labkit import ids
 from labkit.errors import BadCertificate, BadRequest
 from labkit.hsm import TokenKey
-from labkit.pki import chain, forms, profiles
+from labkit.pki import chain, forms, profiles, subjects
 from labkit.pki.forms import Readable
 from labkit.pki.profiles import Profile
 from labkit.trace import Check, failed, first_failure, not_reached, passed
 
-LONGEST_CN = 64
-"""ub-common-name, RFC 5280, appendix A.1."""
+LONGEST_CN = subjects.LONGEST_CN
 
 _SMALLEST_RSA = 2048
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
-# Upper bounds of RFC 5280, appendix A.1, in characters.
-_LONGEST = {
-    NameOID.COMMON_NAME: LONGEST_CN,
-    NameOID.ORGANIZATION_NAME: 64,
-    NameOID.ORGANIZATIONAL_UNIT_NAME: 64,
-    NameOID.SERIAL_NUMBER: 64,
-    NameOID.TITLE: 64,
-    NameOID.LOCALITY_NAME: 128,
-    NameOID.STATE_OR_PROVINCE_NAME: 128,
-    NameOID.COUNTRY_NAME: 2,
-}
-_LONGEST_OTHER = 255  # that of the longest there, ub-emailaddress-length
-_MOST_PARTS = 32
-"""Parts of a subject. The RFC has no bound; a CA that signs thousands of them keeps them all."""
-
 READABLE = "everything in the request can be read"
 KEY = f"its key is EC P-256 or P-384, or RSA of {_SMALLEST_RSA} bits or more"
 HASH = "it is signed over SHA-256, SHA-384 or SHA-512"
@@ -335,7 +319,7 @@ def _asked(request: x509.CertificateSigningRequest) -> str:
 
 
 def _name(subject: x509.Name, about: str) -> Check:
-    problem = _misnamed(subject)
+    problem = subjects.fault(subject)
     if not problem:
         return passed(NAME, about, f"the subject is {subject.rfc4514_string()}")
     return failed(
@@ -345,24 +329,6 @@ def _name(subject: x509.Name, about: str) -> Check:
         'name it in the request: openssl req -new -subj "/CN=smart-x-widget-001"',
         source="RFC 5280, section 4.1.2.6 and appendix A.1",
     )
-
-
-def _misnamed(subject: x509.Name) -> str:
-    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    if len(names) != 1:
-        return f"the subject has {len(names) or 'no'} common names"
-    if (parts := len(list(subject))) > _MOST_PARTS:
-        return f"the subject has {parts} parts, of {_MOST_PARTS} at most"
-    for part in subject:
-        text, longest = part.value, _LONGEST.get(part.oid, _LONGEST_OTHER)
-        label = part.rfc4514_attribute_name
-        if not text:
-            return f"{label} is empty"
-        if len(text) > longest:
-            return f"{label} has {len(text)} characters, of {longest} at most"
-        if isinstance(text, str) and not text.isprintable():
-            return f"{label} has characters that cannot be printed: {text!r}"
-    return ""
 
 
 def _registration(common_name: str, about: str) -> Check:
