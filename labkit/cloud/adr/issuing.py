@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -25,6 +26,7 @@ from labkit.cloud.hub.credentials import Credentials
 from labkit.cloud.refusals import Denial
 from labkit.errors import AzureError
 from labkit.pki import profiles, request
+from labkit.pki.profiles import Profile
 from labkit.trace import Check, not_reached
 
 _BY_AUTHORITY = Credentials(by_authority=True)
@@ -174,10 +176,15 @@ class RegistryCommission:
         certificate = self._books.authorities.of(self._policy).issue(
             request.key_of(self._csr),
             request.name(entry.device_id),
-            profiles.DEVICE.lasting(timedelta(days=self._policy.days)),
+            _profile(self._policy.days),
         )
         der = certificate.public_bytes(Encoding.DER)
         return replace(entry, der=der, ends=certificate.not_valid_after_utc)
+
+
+@cache  # there are ninety at the most
+def _profile(days: int) -> Profile:
+    return profiles.DEVICE.lasting(timedelta(days=days))
 
 
 def _of_place(

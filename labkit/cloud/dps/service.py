@@ -326,12 +326,12 @@ class ProvisioningService(Switches):
         delayed = record.due is not None and record.waits(self._clock.now())
         if record.status == ASSIGNING or delayed:
             return Operation(record.operation_id, ASSIGNING, None, self.retry_after)
-        found = Operation(record.operation_id, record.status, self._as_told(record))
+        told = (record.operation_id, record.status, self._as_told(record))
         if record.status != ASSIGNED:
-            return found
+            return Operation(*told)
         named = entry.trust_bundle if entry and knows_authorities(caller.api_version) else ""
         bundle = self.trust_bundles.delivered(named, record.registration_id)
-        return replace(found, chain=self._issuance.chain(record), trust_bundle=bundle)
+        return Operation(*told, chain=self._issuance.chain(record), trust_bundle=bundle)
 
     def _as_told(self, record: Registration) -> Registration:
         """The record as its device is told of it."""
