@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,21 +36,32 @@ _BUSY_MILLISECONDS = 10_000
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment with its zone. SQLite has none: stored as UTC, read as UTC."""
+    """A moment with its zone. SQLite has none: stored as UTC, read as UTC.
+
+    Written and read past SQLAlchemy's own type for SQLite, by what the standard library has in C:
+    a registration has a dozen of them.
+    """
 
     impl = DateTime
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value and value.astimezone(UTC).replace(tzinfo=None)
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], str | None]:
+        return lambda value: None if value is None else utc_text(value)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value and value.replace(tzinfo=UTC)
+    def result_processor(
+        self, dialect: Dialect, coltype: object
+    ) -> Callable[[str | None], datetime | None]:
+        return lambda text: None if text is None else _of_utc_text(text)
 
 
 def utc_text(moment: datetime) -> str:
     """A moment as :class:`UtcDateTime` keeps it, for those who write past it."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
+    naive = moment.astimezone(UTC).replace(tzinfo=None)
+    return naive.isoformat(sep=" ", timespec="microseconds")
+
+
+def _of_utc_text(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 COLUMN_TYPES = {datetime: UtcDateTime}
@@ -184,7 +195,8 @@ class _Kept:
                 if writing:
                     driver.cursor().execute("BEGIN IMMEDIATE")
                 yield connection
-                connection.commit()
+                if connection.in_transaction():  # somebody asked through SQLAlchemy
+                    connection.commit()
                 driver.commit()  # SQLAlchemy's does nothing where it was not asked
             except BaseException:
                 connection.rollback()

@@ -25,27 +25,26 @@ class Prepared:
         compiled = statement.compile(dialect=_DIALECT)
         assert isinstance(compiled, SQLCompiler)
         self._sql = compiled.string
-        self._names = tuple(compiled.positiontup or ())
-        fixed = {name: compiled.params[name] for name in self._names}
+        names = tuple(compiled.positiontup or ())
+        fixed = {name: compiled.params[name] for name in names}
         self._fixed = {name: value for name, value in fixed.items() if value is not None}
-        self._binding = _converters(
-            (name, _of_sqlite(compiled.binds[name].type).bind_processor(_DIALECT))
-            for name in self._names
-        )
+        self._binding = [
+            (name, _of_sqlite(compiled.binds[name].type).bind_processor(_DIALECT) or _as_it_is)
+            for name in names
+        ]
         columns = statement.selected_columns if isinstance(statement, Select) else ()
-        self._reading = _converters(
-            (place, _of_sqlite(column.type).result_processor(_DIALECT, None))
-            for place, column in enumerate(columns)
+        converters = (
+            _of_sqlite(column.type).result_processor(_DIALECT, None) for column in columns
         )
+        self._reading = [(place, how) for place, how in enumerate(converters) if how is not None]
 
     def rows(self, connection: Connection, **values: Any) -> list[tuple[Any, ...]]:
         """Runs it within the transaction of ``connection``: what was found, row by row."""
         values = {**self._fixed, **values}
-        for name, convert in self._binding:
-            values[name] = convert(values[name])
+        bound = [convert(values[name]) for name, convert in self._binding]
         driver = connection.connection.dbapi_connection
         assert driver is not None, "it is in a transaction"
-        found = driver.execute(self._sql, [values[name] for name in self._names]).fetchall()
+        found = driver.execute(self._sql, bound).fetchall()
         return [self._read(row) for row in found] if self._reading else found
 
     def first(self, connection: Connection, **values: Any) -> tuple[Any, ...] | None:
@@ -64,5 +63,5 @@ def _of_sqlite(kind: TypeEngine[Any]) -> TypeEngine[Any]:
     return kind.dialect_impl(_DIALECT)
 
 
-def _converters(found: Any) -> tuple[tuple[Any, _Convert], ...]:
-    return tuple((which, convert) for which, convert in found if convert is not None)
+def _as_it_is(value: Any) -> Any:
+    return value

@@ -22,6 +22,7 @@ UNREADABLE = (
 """What the parser raises for a certificate that breaks the standard."""
 
 
+@lru_cache(maxsize=1024)  # of a device's own, and of its request, by each who looks at it
 def common_name(certificate: x509.Certificate | x509.CertificateSigningRequest) -> str:
     """The CN of the subject; empty where it has none."""
     return name_cn(certificate.subject)
@@ -61,7 +62,12 @@ def thumbprint_sha1(certificate: x509.Certificate) -> str:
 
 def to_pem(certificates: Iterable[x509.Certificate]) -> str:
     """One PEM block after the other."""
-    return "".join(c.public_bytes(Encoding.PEM).decode() for c in certificates)
+    return "".join(map(_pem, certificates))
+
+
+@lru_cache(maxsize=1024)  # each visit of a device is kept with the chain that it sent
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(Encoding.PEM).decode()
 
 
 def is_self_signed(certificate: x509.Certificate) -> bool:

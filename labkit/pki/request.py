@@ -8,43 +8,29 @@ that is to be granted; the certificate holds what the profile says and nothing e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import NameOID
 
 from labkit import ids
 from labkit.errors import BadCertificate, BadRequest
 from labkit.hsm import TokenKey
-from labkit.pki import chain, forms, profiles
+from labkit.pki import chain, forms, profiles, subjects
 from labkit.pki.forms import Readable
 from labkit.pki.profiles import Profile
 from labkit.trace import Check, failed, first_failure, not_reached, passed
 
-LONGEST_CN = 64
-"""ub-common-name, RFC 5280, appendix A.1."""
+LONGEST_CN = subjects.LONGEST_CN
 
 _SMALLEST_RSA = 2048
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
-# Upper bounds of RFC 5280, appendix A.1, in characters.
-_LONGEST = {
-    NameOID.COMMON_NAME: LONGEST_CN,
-    NameOID.ORGANIZATION_NAME: 64,
-    NameOID.ORGANIZATIONAL_UNIT_NAME: 64,
-    NameOID.SERIAL_NUMBER: 64,
-    NameOID.TITLE: 64,
-    NameOID.LOCALITY_NAME: 128,
-    NameOID.STATE_OR_PROVINCE_NAME: 128,
-    NameOID.COUNTRY_NAME: 2,
-}
-_LONGEST_OTHER = 255  # that of the longest there, ub-emailaddress-length
-_MOST_PARTS = 32
-"""Parts of a subject. The RFC has no bound; a CA that signs thousands of them keeps them all."""
-
 READABLE = "everything in the request can be read"
 KEY = f"its key is EC P-256 or P-384, or RSA of {_SMALLEST_RSA} bits or more"
 HASH = "it is signed over SHA-256, SHA-384 or SHA-512"
@@ -144,6 +130,12 @@ def fault(request: x509.CertificateSigningRequest) -> str:
     return ""
 
 
+@lru_cache(maxsize=64)  # a point on a curve takes its time, and is asked for by each who decides
+def key_of(request: x509.CertificateSigningRequest) -> CertificatePublicKeyTypes:
+    """The key that a request holds. Raises UnsupportedAlgorithm, or what else the reader does."""
+    return request.public_key()
+
+
 def digest_for(public_key: object) -> hashes.SHA256 | hashes.SHA384:
     """The hash to sign with by a key of this kind: SHA-384 for P-384, else SHA-256."""
     big = isinstance(public_key, ec.EllipticCurvePublicKey) and public_key.key_size > 256
@@ -155,13 +147,15 @@ def examine(
     profile: Profile = profiles.DEVICE,
     *,
     organization: str = "",
+    without: Container[str] = (),
 ) -> tuple[Check, ...]:
     """Every check of a request for a certificate of ``profile``, in order, each with its cures.
 
-    All are made, whatever the first says, but for those that an earlier one makes pointless.
+    All are made, whatever the first says, but for those that an earlier one makes pointless, and
+    those ``without`` which the signer does, who has other rules in their place.
     ``organization`` is what the signer knows of the applicant; empty where they do not ask.
     """
-    return tuple(_checks(request, profile, organization))
+    return tuple(_checks(request, profile, organization, without))
 
 
 def check(
@@ -182,23 +176,29 @@ def check(
 
 
 def _checks(
-    request: x509.CertificateSigningRequest, profile: Profile, organization: str
+    request: x509.CertificateSigningRequest,
+    profile: Profile,
+    organization: str,
+    without: Container[str] = (),
 ) -> Iterator[Check]:
     try:
         subject, key, digest = _parts(request)
     except chain.UNREADABLE as error:
-        yield from _unreadable(str(error) or type(error).__name__)
+        made = _unreadable(str(error) or type(error).__name__)
+        yield from (check for check in made if check.name not in without)
         return
     about = chain.title(subject)
     yield passed(READABLE, about, "subject, key, extensions and signature are well formed")
-    yield _key(key, about)
+    if KEY not in without:
+        yield _key(key, about)
     yield (hashed := _hash(digest, about))
     # The library verifies no SHA-1 and no unknown key: its "no" would be untrue of the signature.
     pointless = hashed.failed or isinstance(key, str)
     yield not_reached(SIGNATURE, about) if pointless else _signature(request, about)
     yield _rank(request, profile, about)
-    yield _name(subject, about)
-    if profile.registers:
+    if NAME not in without:
+        yield _name(subject, about)
+    if profile.registers and REGISTRATION not in without:
         yield _registration(chain.name_cn(subject), about)
     if organization:
         yield _organization(subject, organization, about)
@@ -217,7 +217,7 @@ def _parts(
     key: object
     digest: hashes.HashAlgorithm | str
     try:
-        key = request.public_key()
+        key = key_of(request)
     except UnsupportedAlgorithm as error:
         key = str(error)
     try:
@@ -319,7 +319,7 @@ def _asked(request: x509.CertificateSigningRequest) -> str:
 
 
 def _name(subject: x509.Name, about: str) -> Check:
-    problem = _misnamed(subject)
+    problem = subjects.fault(subject)
     if not problem:
         return passed(NAME, about, f"the subject is {subject.rfc4514_string()}")
     return failed(
@@ -329,24 +329,6 @@ def _name(subject: x509.Name, about: str) -> Check:
         'name it in the request: openssl req -new -subj "/CN=smart-x-widget-001"',
         source="RFC 5280, section 4.1.2.6 and appendix A.1",
     )
-
-
-def _misnamed(subject: x509.Name) -> str:
-    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    if len(names) != 1:
-        return f"the subject has {len(names) or 'no'} common names"
-    if (parts := len(list(subject))) > _MOST_PARTS:
-        return f"the subject has {parts} parts, of {_MOST_PARTS} at most"
-    for part in subject:
-        text, longest = part.value, _LONGEST.get(part.oid, _LONGEST_OTHER)
-        label = part.rfc4514_attribute_name
-        if not text:
-            return f"{label} is empty"
-        if len(text) > longest:
-            return f"{label} has {len(text)} characters, of {longest} at most"
-        if isinstance(text, str) and not text.isprintable():
-            return f"{label} has characters that cannot be printed: {text!r}"
-    return ""
 
 
 def _registration(common_name: str, about: str) -> Check:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from labkit.clock import Clock
 from labkit.cloud.adr import names
-from labkit.cloud.adr.tables import CaRow, NamespaceRow
+from labkit.cloud.adr.tables import CaRow, NamespaceRow, Signer
 from labkit.cloud.store import new_etag
 from labkit.database import Database
 from labkit.errors import LabError
@@ -59,8 +59,8 @@ class Authorities:
         at = (token.label, label)
         return self._keep(number, root.namespace, policy, days, at, certificate, root.number)
 
-    def of(self, ca: CaRow) -> Authority:
-        """The CA of this row, ready to sign."""
+    def of(self, ca: CaRow | Signer) -> Authority:
+        """This CA, ready to sign."""
         if ca.number not in self._made:
             key = self._token(ca.token).key(ca.key)
             self._made[ca.number] = Authority(key, self.chain(ca.number), self._clock)

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from labkit.cloud.adr.tables import CaRow
+from cryptography import x509
+
+from labkit.cloud.adr.lookups import Place
+from labkit.cloud.adr.tables import Signer
 from labkit.cloud.dps.issuance import Order
-from labkit.cloud.hub.tables import DeviceIdentity
 from labkit.pki import request
 from labkit.trace import Check, failed, passed
 
@@ -38,7 +40,7 @@ def linked(order: Order, namespace: str) -> Check:
     )
 
 
-def has_policy(order: Order, namespace: str, policy: CaRow | None) -> Check:
+def has_policy(order: Order, namespace: str, policy: Signer | None) -> Check:
     """Whether the policy that the order names is there."""
     about = order.registration_id
     if policy is not None:
@@ -54,9 +56,8 @@ def has_policy(order: Order, namespace: str, policy: CaRow | None) -> Check:
     )
 
 
-def may_sign(order: Order, policy: CaRow, now: datetime) -> Check:
+def may_sign(order: Order, ca: x509.Certificate, now: datetime) -> Check:
     """Whether the policy's CA is valid at that moment."""
-    ca = policy.certificate
     begin, end = ca.not_valid_before_utc, ca.not_valid_after_utc
     if begin <= now <= end:
         return passed(VALID, order.registration_id, f"it is valid until {end:%Y-%m-%d}")
@@ -83,15 +84,14 @@ def fits(order: Order) -> Check:
     )
 
 
-def hub_linked(order: Order, hub: str, linked_to: str, namespace: str) -> Check:
-    """Whether a hub, which is ``linked_to`` a namespace or to none, belongs to the one that
-    signs."""
-    if linked_to == namespace:
+def hub_linked(order: Order, hub: str, place: Place, namespace: str) -> Check:
+    """Whether a hub belongs to the namespace that signs."""
+    if place.namespace == namespace:
         return passed(HUB_LINKED, order.registration_id, f"{hub} belongs to {namespace}")
     return failed(
         HUB_LINKED,
         order.registration_id,
-        f"{hub} belongs to {linked_to or 'no namespace'}, the policy {order.issuer!r} "
+        f"{hub} belongs to {place.namespace or 'no namespace'}, the policy {order.issuer!r} "
         f"to {namespace}",
         f"link it: lab.registry.namespaces.get({namespace!r}).link_hub({hub!r})",
         "let the enrollment name hubs of that namespace",
@@ -99,18 +99,18 @@ def hub_linked(order: Order, hub: str, linked_to: str, namespace: str) -> Check:
     )
 
 
-def enabled(order: Order, hub: str, identity: DeviceIdentity | None) -> Check:
+def enabled(order: Order, hub: str, place: Place, device_id: str) -> Check:
     """Whether the hub has anything against the device. There are no lists of revoked certificates:
     this takes their place. An identity that is not there yet is no fault."""
-    if identity is None or identity.enabled:
+    if place.enabled is not False:
         return passed(ENABLED, order.registration_id, f"{hub} has nothing against it")
-    reason = f", because: {identity.status_reason}" if identity.status_reason else ""
+    reason = f", because: {place.reason}" if place.reason else ""
     return failed(
         ENABLED,
         order.registration_id,
-        f"{identity.device_id!r} is disabled in {hub}{reason}: it gets no other certificate, and "
+        f"{device_id!r} is disabled in {hub}{reason}: it gets no other certificate, and "
         "the one that it has opens nothing",
-        f"enable it, if it may come again: lab.hub({hub!r}).devices.enable({identity.device_id!r})",
+        f"enable it, if it may come again: lab.hub({hub!r}).devices.enable({device_id!r})",
         source=_DISABLING,
     )
 

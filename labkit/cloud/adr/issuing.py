@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -18,12 +19,14 @@ from labkit.cloud import codes
 from labkit.cloud.adr import conditions, ledger, lookups, requests
 from labkit.cloud.adr.books import Books
 from labkit.cloud.adr.ledger import Entry
-from labkit.cloud.adr.tables import CaRow
-from labkit.cloud.dps.issuance import REGISTRY, Order
+from labkit.cloud.adr.lookups import Place
+from labkit.cloud.adr.tables import Signer
+from labkit.cloud.dps.issuance import REGISTRY, Carried, Order
 from labkit.cloud.hub.credentials import Credentials
 from labkit.cloud.refusals import Denial
 from labkit.errors import AzureError
 from labkit.pki import profiles, request
+from labkit.pki.profiles import Profile
 from labkit.trace import Check, not_reached
 
 _BY_AUTHORITY = Credentials(by_authority=True)
@@ -58,12 +61,17 @@ class RegistryIssuer:
             last = lookups.last_issued(connection, hub, device_id)
             registration_id, namespace, named = last or (device_id, "", "")
             policy = lookups.signing(connection, namespace, named)
+            place = lookups.place(connection, hub, device_id)
         order = Order(registration_id, text, named, device_id)
-        _examine(self._of_renewal(order, hub, last, policy), _renewal_answer)
+        _examine(self._of_renewal(order, hub, last, policy, place), _renewal_answer)
         csr = requests.read(text)
         assert csr is not None, "it was examined"
         assert policy is not None, "its absence fails"
-        return RegistryCommission(self._books, order, policy, csr).issue(device_id, hub)
+        commission = RegistryCommission(self._books, order, policy, csr)
+        entry = commission.entry(device_id, hub)
+        with self._books.database.quick_read() as connection:
+            known = ledger.repeated(connection, entry)
+        return commission.sign(entry, known)
 
     def knows(self, registration_id: str) -> Credentials | None:
         """By a CA, where the device has a valid certificate already."""
@@ -79,25 +87,31 @@ class RegistryIssuer:
         issuers = self._books.authorities.chain(ca)
         return leaf, *(issuer.public_bytes(Encoding.DER) for issuer in issuers)
 
-    def _checks(self, order: Order, namespace: str, policy: CaRow | None) -> Iterator[Check]:
+    def _checks(self, order: Order, namespace: str, policy: Signer | None) -> Iterator[Check]:
         yield conditions.linked(order, namespace)
         yield from self._of_policy(order, namespace, policy)
         yield conditions.fits(order)
         yield from self._of_request(order.request, order.registration_id)
 
     def _of_renewal(
-        self, order: Order, hub: str, last: tuple[str, str, str] | None, policy: CaRow | None
+        self,
+        order: Order,
+        hub: str,
+        last: tuple[str, str, str] | None,
+        policy: Signer | None,
+        place: Place,
     ) -> Iterator[Check]:
         yield conditions.managed(order.device_id, hub, last)
         assert last is not None, "asked only after it was found"
-        yield from _of_hub(self._books, order, hub, order.device_id, last[1])
+        yield from _of_place(order, hub, order.device_id, place, last[1])
         yield from self._of_policy(order, last[1], policy)
         yield from self._of_request(order.request, order.device_id)
 
-    def _of_policy(self, order: Order, namespace: str, policy: CaRow | None) -> Iterator[Check]:
+    def _of_policy(self, order: Order, namespace: str, policy: Signer | None) -> Iterator[Check]:
         yield conditions.has_policy(order, namespace, policy)
         assert policy is not None, "asked only after it was found"
-        yield conditions.may_sign(order, policy, self._books.clock.now())
+        ca = self._books.authorities.chain(policy.number)[0]
+        yield conditions.may_sign(order, ca, self._books.clock.now())
 
     def _of_request(self, text: str, name: str) -> Iterator[Check]:
         yield from requests.examine(text, name, self._books.switches.request_key)
@@ -109,35 +123,41 @@ class RegistryCommission:
 
     _books: Books
     _order: Order
-    _policy: CaRow
+    _policy: Signer
     _csr: x509.CertificateSigningRequest
 
     by = REGISTRY
 
-    def known_by(self, hub: str) -> Credentials:
-        """A CA above the device: each renewal is another certificate, and the hub need not know.
-        Raises Denial for a hub of another namespace, or of none; and for one that has disabled the
+    def carry_out(self, device_id: str, hub: str) -> Carried:
+        """The hub knows the device by a CA above it: each renewal is another certificate. Raises
+        Denial for a hub of another namespace, or of none; and for one that has disabled the
         device."""
-        name = self._order.device_id or self._order.registration_id
-        checks = _of_hub(self._books, self._order, hub, name, self._policy.namespace)
-        _examine(checks, lambda _: codes.NOT_ISSUED)
-        return _BY_AUTHORITY
-
-    def issue(self, device_id: str, hub: str) -> Callable[[Connection], int]:
-        """Signs for a device; a request that was answered a moment ago is not signed again."""
-        entry = self._entry(device_id, hub)
+        entry = self.entry(device_id, hub)
         with self._books.database.quick_read() as connection:
-            if known := ledger.repeated(connection, entry):
-                return lambda _: known
+            place = lookups.place(connection, hub, device_id)
+            known = ledger.repeated(connection, entry)
+        checks = _of_place(self._order, hub, device_id, place, self._policy.namespace)
+        _examine(checks, lambda _: codes.NOT_ISSUED)
+        return Carried(_BY_AUTHORITY, self.sign(entry, known))
+
+    def sign(self, entry: Entry, known: int) -> Callable[[Connection], int]:
+        """What puts the certificate on record, and gives its number. A request that was answered
+        a moment ago, by the one that is ``known``, is not signed again."""
+        if known:
+            return lambda _: known
         signed = self._signed(entry)
         self._books.record(
             "issued",
-            f"{self._policy.policy!r} signed for {device_id}: valid until {signed.ends:%Y-%m-%d}",
+            f"{self._policy.policy!r} signed for {entry.device_id}: valid until "
+            f"{signed.ends:%Y-%m-%d}",
         )
         return lambda connection: ledger.add(connection, signed)
 
-    def _entry(self, device_id: str, hub: str) -> Entry:
-        key = self._csr.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    def entry(self, device_id: str, hub: str) -> Entry:
+        """What is to be put on record, but for the certificate."""
+        key = request.key_of(self._csr).public_bytes(
+            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+        )
         now = self._books.clock.now()
         return Entry(
             self._policy.number,
@@ -154,21 +174,24 @@ class RegistryCommission:
     def _signed(self, entry: Entry) -> Entry:
         """The name is the hub's for the device: a hub that knows devices by a CA compares it."""
         certificate = self._books.authorities.of(self._policy).issue(
-            self._csr.public_key(),
+            request.key_of(self._csr),
             request.name(entry.device_id),
-            profiles.DEVICE.lasting(timedelta(days=self._policy.days)),
+            _profile(self._policy.days),
         )
         der = certificate.public_bytes(Encoding.DER)
         return replace(entry, der=der, ends=certificate.not_valid_after_utc)
 
 
-def _of_hub(
-    books: Books, order: Order, hub: str, device_id: str, namespace: str
+@cache  # there are ninety at the most
+def _profile(days: int) -> Profile:
+    return profiles.DEVICE.lasting(timedelta(days=days))
+
+
+def _of_place(
+    order: Order, hub: str, device_id: str, place: Place, namespace: str
 ) -> Iterator[Check]:
-    with books.database.quick_read() as connection:
-        linked_to = lookups.namespace_of(connection, hub)
-    yield conditions.hub_linked(order, hub, linked_to, namespace)
-    yield conditions.enabled(order, hub, books.hubs.get(hub).devices.find(device_id))
+    yield conditions.hub_linked(order, hub, place, namespace)
+    yield conditions.enabled(order, hub, place, device_id)
 
 
 def _examine(

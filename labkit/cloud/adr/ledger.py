@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from cryptography import x509
 from sqlalchemy import Connection, Table, bindparam, insert, select
@@ -69,6 +70,10 @@ _lasting = Prepared(
     .where(_table.c.device == bindparam("of_device"), _table.c.ends > bindparam("now"))
     .limit(1)
 )
+_given: dict[str, Any] = {
+    column.name: bindparam(column.name) for column in _table.c if not column.primary_key
+}
+_add = Prepared(insert(_table).values(_given).returning(_table.c.number))
 _found = Prepared(select(_table.c.ca, _table.c.der).where(_table.c.number == bindparam("wanted")))
 
 
@@ -100,9 +105,8 @@ def add(connection: Connection, entry: Entry) -> int:
         return known
     values = {name: getattr(entry, name) for name in Entry.__slots__}
     values["device"] = ids.key(entry.registration_id)
-    number = connection.execute(insert(_table), values).inserted_primary_key
-    assert number is not None, "SQLite counts its rows"
-    return int(number[0])
+    number: int = _add.rows(connection, **values)[0][0]
+    return number
 
 
 def repeated(connection: Connection, entry: Entry) -> int:

@@ -4,7 +4,7 @@ signed once is known for good."""
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography import x509
 from sqlalchemy import Index
@@ -48,6 +48,17 @@ class CaRow(Base):
     @property
     def certificate(self) -> x509.Certificate:
         return x509.load_der_x509_certificate(self.der)
+
+
+class Signer(NamedTuple):
+    """Of the CA of a policy what it takes to sign: see :class:`CaRow`. Each request reads it."""
+
+    number: int
+    namespace: str
+    policy: str
+    days: int
+    token: str
+    key: str
 
 
 class LinkRow(Base):

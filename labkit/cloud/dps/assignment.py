@@ -1,7 +1,8 @@
 """What becomes of a device that was admitted: its hub, its identity there, its record.
 
-── reprovision policy ──> stays   or   allocation ──> one transaction: identity, twin, record,
-                                           │           what was presented
+── reprovision policy ──> stays   or   allocation ──> what it ordered is signed
+                                           │           └ one transaction: identity, twin, record,
+                                           │             certificate, what was presented
                                            ├ the webhook is busy: asked again later
                                            └ no hub: the record says that it failed, and why
 """
@@ -13,7 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
@@ -57,6 +58,9 @@ from labkit.database import Database
 from labkit.errors import LabError
 from labkit.pki import chain
 from labkit.trace import failed
+
+if TYPE_CHECKING:
+    from labkit.cloud.dps.issuance import Commission
 
 SERVICE = "dps"
 ATTEMPTS = 10
@@ -126,23 +130,23 @@ class Assignments:
         situation: Situation,
         presented: Presented,
         wish: Wish,
-        known_by: Callable[[str], Credentials],
+        commission: Commission,
     ) -> Registration:
-        """Registers an admitted device under ``name``. ``known_by`` says by what a hub is to know
-        it. Raises Denial where it gets no hub, or one that ``known_by`` denies; the record says so
-        too. A record that is ``assigning`` has a busy webhook behind it, or a busy authority."""
+        """Registers an admitted device under ``name``, and has its certificate issued where it
+        ordered one. Raises Denial where it gets no hub, or nothing is issued for it there; the
+        record says so too. A record that is ``assigning`` has a busy webhook behind it, or a busy
+        authority."""
         assert attested.entry is not None, "admitted by an entry"
         known, linked = situation.known, situation.linked
         request = Request(name, attested.entry, known, linked, presented, wish.payload)
         try:
             choice = self._choose(request, force=wish.force)
-            credentials = known_by(_label(choice.hub))
+            return self._carry_out(request, choice, commission)
         except TryAgain as busy:
             return self._put_off(request, wish, busy)
         except Denial as denial:
             self._note_failure(request, denial)
             raise
-        return self._write(request, credentials, choice)
 
     def _choose(self, request: Request, *, force: bool) -> Choice:
         """The hub that it has, where the entry's policy is that it stays; else by allocation."""
@@ -153,21 +157,39 @@ class Assignments:
         policy = entry.allocation_policy or self._switches.allocation_policy
         return choose(request, policy, self.linked, self.webhook)
 
-    def _write(self, request: Request, credentials: Credentials, choice: Choice) -> Registration:
-        """Identity, record and what was presented, in one transaction: all of it or nothing."""
-        now = self._clock.now()
-        with self._database.quick_write() as connection:
-            if not registrations.still(connection, request.registration_id, request.known):
-                known = registrations.find(connection, request.registration_id)
-                request = replace(request, known=known)
-            record = _record(request, choice, now, self._switches.assignment_delay)
-            self._place(connection, request, credentials, choice, record, now)
-            registrations.save(connection, record)
-            about = (SERVICE, record.registration_id, now)
-            presentations.keep(connection, *about, request.presented, accepted=True)
+    def _carry_out(self, request: Request, choice: Choice, commission: Commission) -> Registration:
+        """Identity, certificate, record and what was presented, in one transaction: all of it or
+        nothing. Where the same device has registered meanwhile, it begins anew: what was signed
+        may be for another spelling of its name."""
+        delay, written = self._switches.assignment_delay, False
+        while not written:
+            record = _record(request, choice, self._clock.now(), delay)
+            carried = commission.carry_out(record.device_id, _label(choice.hub))
+            with self._database.quick_write() as connection:
+                written = registrations.still(connection, request.registration_id, request.known)
+                if written:
+                    number = carried.keep(connection)
+                    record = replace(record, issued=number, issued_by=commission.by)
+                    self._write(connection, request, carried.credentials, choice, record)
+                else:
+                    known = registrations.find(connection, request.registration_id)
+                    request = replace(request, known=known)
         if request.known is not None and _moves(request.known, choice, record):
             self._left(_label(request.known.assigned_hub), request.known.device_id)
         return record
+
+    def _write(
+        self,
+        connection: Connection,
+        request: Request,
+        credentials: Credentials,
+        choice: Choice,
+        record: Registration,
+    ) -> None:
+        self._place(connection, request, credentials, choice, record)
+        registrations.save(connection, record)
+        about = (SERVICE, record.registration_id, record.updated)
+        presentations.keep(connection, *about, request.presented, accepted=True)
 
     def _place(
         self,
@@ -176,7 +198,6 @@ class Assignments:
         credentials: Credentials,
         choice: Choice,
         record: Registration,
-        now: datetime,
     ) -> None:
         """The identity in the hub. One that moves takes its twin along, or begins anew."""
         entry, known = request.entry, request.known
@@ -188,7 +209,7 @@ class Assignments:
             _label(choice.hub),
             record.device_id,
             credentials,
-            now,
+            record.updated,
             iot_edge=entry.capabilities.iot_edge,
             twin=_twin(entry, known, choice, left),
         )

@@ -10,13 +10,11 @@ a hub is chosen ── the authority signs ── the hub is to know the device 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from sqlalchemy import Connection
 
 from labkit.clock import Clock
 from labkit.cloud import codes
@@ -25,7 +23,7 @@ from labkit.cloud.dps import ca_client, ca_ledger
 from labkit.cloud.dps.allocation import TryAgain
 from labkit.cloud.dps.ca_ledger import Issued
 from labkit.cloud.dps.certificate_authorities import CertificateAuthorities
-from labkit.cloud.dps.issuance import AUTHORITY, Order
+from labkit.cloud.dps.issuance import AUTHORITY, Carried, Order
 from labkit.cloud.hub.credentials import Credentials
 from labkit.cloud.refusals import Denial
 from labkit.database import Database
@@ -82,45 +80,41 @@ class AuthorityIssuer:
         yield _form(order.request, about)
         csr = _read(order.request)
         assert csr is not None, "asked only after it could be read"
-        for check in request.examine(csr, profiles.DEVICE):
-            if check.name != request.REGISTRATION:  # more than that is asked of it here
-                yield check
+        more_is_asked = (request.REGISTRATION,)
+        yield from request.examine(csr, profiles.DEVICE, without=more_is_asked)
         yield requests.named(csr, about, _SOURCE)
 
 
 @dataclass(slots=True)
 class AuthorityCommission:
-    """An order that was examined: see :class:`labkit.cloud.dps.issuance.Commission`. The hub gets
-    the thumbprint, so the authority signs before the device has its identity there."""
+    """An order that was examined: see :class:`labkit.cloud.dps.issuance.Commission`. The hub is to
+    know the device by the thumbprint of what the authority signs."""
 
     _issuer: AuthorityIssuer
     _order: Order
     _csr: x509.CertificateSigningRequest
-    _number: int = 0
-    _issued: Issued | None = field(default=None, repr=False)
+    _signed: tuple[int, Issued] | None = field(default=None, repr=False)
 
     by = AUTHORITY
 
-    def known_by(self, hub: str) -> Credentials:
-        """Has the request signed. Raises Denial where it is not, TryAgain where the authority has
-        too much to do."""
-        issuer, order, now = self._issuer, self._order, self._issuer.clock.now()
+    def carry_out(self, device_id: str, hub: str) -> Carried:
+        """Has the request signed, once; the hub may know the device by any name. Raises Denial
+        where it is not, TryAgain where the authority has too much to do."""
+        number, entry = self._signed = self._signed or self._found() or (0, self._sign())
+        return Carried(
+            Credentials(entry.thumbprint),
+            lambda connection: number or ca_ledger.add(connection, entry),
+        )
+
+    def _found(self) -> tuple[int, Issued] | None:
+        """The answer to the same request a moment ago."""
+        order, now = self._order, self._issuer.clock.now()
         asked = (order.registration_id, order.issuer, _digest(self._csr))
-        with issuer.database.quick_read() as connection:
-            found = ca_ledger.repeated(connection, *asked, now)
-        if found is not None:
-            self._number, self._issued = found
-        else:
-            self._issued = self._sign(now)
-        return Credentials(self._issued.thumbprint)
+        with self._issuer.database.quick_read() as connection:
+            return ca_ledger.repeated(connection, *asked, now)
 
-    def issue(self, device_id: str, hub: str) -> Callable[[Connection], int]:
-        """Puts on record what was signed."""
-        entry, number = self._issued, self._number
-        assert entry is not None, "the hub knows the device by it"
-        return lambda connection: number or ca_ledger.add(connection, entry)
-
-    def _sign(self, now: datetime) -> Issued:
+    def _sign(self) -> Issued:
+        now = self._issuer.clock.now()
         name, authority = self._order.registration_id, self._order.issuer
         link = self._issuer.authorities.link(authority)
         if link is None:  # deleted since it was examined

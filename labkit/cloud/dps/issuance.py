@@ -2,8 +2,8 @@
 
     a request in the registration ──> order ──> the issuer examines it ──> a commission
                                                 or refuses                     │
-    a hub is chosen ──> by what is it to know the device? <────────────────────┤
-    signed ──> on record, with the registration ──> told                       ┘
+    a hub is chosen ──> signed for the device there, or denied <───────────────┘
+          on record <──┘ in one transaction with identity and registration ──> told
 
 Who issues is behind :class:`Issuer`. The field of the request tells which it is:
 
@@ -15,20 +15,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from sqlalchemy import Connection
 
 from labkit.cloud import codes
-from labkit.cloud.dps import registrations
 from labkit.cloud.dps.assignment import Wish
 from labkit.cloud.dps.attestation import Attested
 from labkit.cloud.dps.entries import Enrollment, Entry
-from labkit.cloud.dps.registrations import ASSIGNED, Registration
+from labkit.cloud.dps.registrations import Registration
 from labkit.cloud.hub.credentials import Credentials
 from labkit.cloud.refusals import Denial
-from labkit.database import Database
 from labkit.trace import Check, failed
 
 FIRST_VERSION = "2025-07-01"
@@ -58,20 +56,38 @@ class Order:
     device_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """An order that was carried out. The hub is to know the device by ``credentials``; ``keep``
+    puts the certificate on record within a transaction and gives its number, 0 for none."""
+
+    credentials: Credentials
+    keep: Callable[[Connection], int]
+
+
 class Commission(Protocol):
     """An order that the issuer has examined, and will carry out."""
 
     @property
     def by(self) -> str:
-        """Whose it is: :data:`REGISTRY` or :data:`AUTHORITY`."""
+        """Whose it is: :data:`REGISTRY` or :data:`AUTHORITY`; empty where nothing is ordered."""
 
-    def known_by(self, hub: str) -> Credentials:
-        """By what this hub is to know the device. Raises Denial where nothing is issued for it,
-        TryAgain where the issuer has too much to do."""
+    def carry_out(self, device_id: str, hub: str) -> Carried:
+        """Signs for a device of this hub, where that is not done yet. Raises Denial where nothing
+        is issued for it, TryAgain where the issuer has too much to do."""
 
-    def issue(self, device_id: str, hub: str) -> Callable[[Connection], int]:
-        """Signs, where that is not done yet. What is returned puts it on record within a
-        transaction, and gives its number."""
+
+@dataclass(frozen=True, slots=True)
+class NothingOrdered:
+    """The commission of a device that wants no certificate."""
+
+    credentials: Credentials
+
+    by = ""
+
+    def carry_out(self, device_id: str, hub: str) -> Carried:
+        """The hub knows it by what it has."""
+        return Carried(self.credentials, lambda _: 0)
 
 
 class Issuer(Protocol):
@@ -90,13 +106,10 @@ class Issuer(Protocol):
 class Issuance:
     """Certificates as one DPS gives them to its devices."""
 
-    def __init__(self, database: Database, registry: Issuer, authority: Issuer) -> None:
-        self._database = database
+    def __init__(self, registry: Issuer, authority: Issuer) -> None:
         self._issuers = {REGISTRY: registry, AUTHORITY: authority}
 
-    def accept(
-        self, name: str, attested: Attested, wish: Wish, api_version: str
-    ) -> tuple[Attested, Commission | None]:
+    def accept(self, name: str, attested: Attested, wish: Wish, api_version: str) -> Commission:
         """Has the request of an admitted device examined, where it sent one.
 
         Where it sent none, the hub goes on to know it by what it has got before: so its
@@ -106,29 +119,14 @@ class Issuance:
         assert entry is not None, "admitted by an entry"
         if (wanted := _wanted(name, entry, wish, api_version)) is not None:
             issuer, order = wanted
-            return attested, self._issuers[issuer].accept(order)
-        known = self._known(name, entry)
-        return replace(attested, credentials=known or attested.credentials), None
+            return self._issuers[issuer].accept(order)
+        return NothingOrdered(self._known(name, entry) or attested.credentials)
 
     def _known(self, name: str, entry: Entry) -> Credentials | None:
         """By what a hub knows a device that has a certificate of the entry's issuer."""
         if entry.credential_policy:
             return self._issuers[REGISTRY].knows(name)
         return self._issuers[AUTHORITY].knows(name) if entry.certificate_authority else None
-
-    def fulfil(self, commission: Commission | None, record: Registration) -> Registration:
-        """Has it signed for a device that was assigned, and puts that on record together with the
-        registration: whoever reads the one finds the other."""
-        if commission is None or record.status != ASSIGNED:
-            return record
-        hub = record.assigned_hub.partition(".")[0]
-        keep = commission.issue(record.device_id, hub)
-        with self._database.quick_write() as connection:
-            latest = registrations.find(connection, record.registration_id)
-            issued = replace(record, issued=keep(connection), issued_by=commission.by)
-            if latest is not None and latest.operation_id == record.operation_id:
-                registrations.save(connection, issued)
-        return issued
 
     def chain(self, record: Registration) -> tuple[bytes, ...]:
         """What the registration brought: a certificate and its issuers, in DER; or nothing."""

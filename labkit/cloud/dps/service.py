@@ -115,7 +115,7 @@ class ProvisioningService(Switches):
         self.certificate_authorities = CertificateAuthorities(*books)
         self.trust_bundles = TrustBundles(*books)
         authority = AuthorityIssuer(database, clock, events, self.certificate_authorities)
-        self._issuance = Issuance(database, issuer, authority)
+        self._issuance = Issuance(issuer, authority)
         self.hub_address = ""
         self.real_time: Callable[[], datetime] = machine_time
         self._under_way = UnderWay()
@@ -295,14 +295,12 @@ class ProvisioningService(Switches):
     ) -> Operation:
         name = registered_name(caller.presented, caller.registration_id)
         with self.told(caller):
-            attested, commission = self._issuance.accept(name, attested, wish, caller.api_version)
-        known_by = commission.known_by if commission else lambda _: attested.credentials
+            commission = self._issuance.accept(name, attested, wish, caller.api_version)
         try:
             with self._alone(caller, attested.entry, commission):
                 record = self._assignments.assign(
-                    name, attested, situation, caller.presented, wish, known_by
+                    name, attested, situation, caller.presented, wish, commission
                 )
-                record = self._issuance.fulfil(commission, record)
         except Denial as denial:
             self._refuse(caller, denial.error, *denial.checks)
             return self._operation(caller, self.registrations.get(name), attested.entry)
@@ -310,13 +308,11 @@ class ProvisioningService(Switches):
         return self._operation(caller, record, attested.entry)
 
     @contextmanager
-    def _alone(
-        self, caller: Caller, entry: Entry | None, commission: Commission | None
-    ) -> Iterator[None]:
+    def _alone(self, caller: Caller, entry: Entry | None, commission: Commission) -> Iterator[None]:
         """A webhook takes its time, and so does an authority of another company. Without them,
         registrations simply follow one another."""
         policy = (entry.allocation_policy if entry is not None else "") or self.allocation_policy
-        if policy != CUSTOM and (commission is None or commission.by != AUTHORITY):
+        if policy != CUSTOM and commission.by != AUTHORITY:
             yield
             return
         with self.told(caller):
@@ -330,12 +326,12 @@ class ProvisioningService(Switches):
         delayed = record.due is not None and record.waits(self._clock.now())
         if record.status == ASSIGNING or delayed:
             return Operation(record.operation_id, ASSIGNING, None, self.retry_after)
-        found = Operation(record.operation_id, record.status, self._as_told(record))
+        told = (record.operation_id, record.status, self._as_told(record))
         if record.status != ASSIGNED:
-            return found
+            return Operation(*told)
         named = entry.trust_bundle if entry and knows_authorities(caller.api_version) else ""
         bundle = self.trust_bundles.delivered(named, record.registration_id)
-        return replace(found, chain=self._issuance.chain(record), trust_bundle=bundle)
+        return Operation(*told, chain=self._issuance.chain(record), trust_bundle=bundle)
 
     def _as_told(self, record: Registration) -> Registration:
         """The record as its device is told of it."""
