@@ -13,21 +13,29 @@ from labkit.ui.scenario import Scenario
 
 
 class Stage:
-    """Plays each story once, for whoever looks at it; ``place`` gives a new folder for its lab."""
+    """Plays each story once, for whoever looks at it; once more only for who wants its lab when
+    that is closed. ``place`` gives a new folder for a lab."""
 
     def __init__(self, place: Callable[[str], Path]) -> None:
         self._place = place
-        self._told: dict[str, tuple[Path, Performance]] = {}
+        self._told: dict[str, Performance] = {}
 
     @contextmanager
     def played(self, story: Scenario) -> Iterator[Performance]:
-        """The story's end. The lab is open within the first ``with`` block only."""
-        home, performance = self._told.get(story.name) or (self._place(story.name), None)
+        """The story's end, with the lab open as long as the ``with`` block lasts."""
         with pytest.MonkeyPatch.context() as patched:
-            patched.setenv("LABKIT_HOME", str(home))
-            if performance is None:
-                performance = Performance(story)
-                performance.go_to(performance.steps)
-                self._told[story.name] = home, performance
+            patched.setenv("LABKIT_HOME", str(self._place(story.name)))
+            performance = Performance(story)
+            performance.go_to(performance.steps)
+            self._told[story.name] = performance
             yield performance
             performance.lab.close()
+
+    @contextmanager
+    def told(self, story: Scenario) -> Iterator[Performance]:
+        """What each step of the story showed; its lab may be closed."""
+        if story.name in self._told:
+            yield self._told[story.name]
+            return
+        with self.played(story) as performance:
+            yield performance

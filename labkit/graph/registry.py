@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cryptography import x509
     from networkx import DiGraph
 
+    from labkit.device import Device
     from labkit.lab import Lab
 
 
@@ -44,6 +45,14 @@ def policy_node(policy: Policy) -> str:
 def operational_node(device: str) -> str:
     """The ID of a device's operational certificate in the picture."""
     return f"operational {device}"
+
+
+def signed_by(lab: Lab, policy: Policy) -> Iterator[tuple[Device, x509.Certificate]]:
+    """The devices whose operational certificate is of this policy's present CA."""
+    for device in lab.devices:
+        held = device.operational.chain
+        if len(held) > 1 and held[1] == policy.certificate:
+            yield device, held[0]
 
 
 def _draw(graph: DiGraph[str], lab: Lab, namespace: Namespace) -> None:
@@ -77,19 +86,17 @@ def _draw(graph: DiGraph[str], lab: Lab, namespace: Namespace) -> None:
 
 def _draw_leaves(graph: DiGraph[str], lab: Lab, policy: Policy, state: StateKey) -> None:
     """What is not over is taken as its CA is."""
-    for device in lab.devices:
-        held = device.operational.chain
-        if len(held) > 1 and held[1] == policy.certificate:
-            node, end = operational_node(device.name), held[0].not_valid_after_utc
-            add_node(
-                graph,
-                node,
-                kind="device",
-                label=device.name,
-                detail=f"operational · to {end:%Y-%m-%d}",
-                state="expired" if lab.clock.now() > end else state,
-            )
-            add_edge(graph, policy_node(policy), node, kind="signed")
+    for device, certificate in signed_by(lab, policy):
+        node, end = operational_node(device.name), certificate.not_valid_after_utc
+        add_node(
+            graph,
+            node,
+            kind="device",
+            label=device.name,
+            detail=f"operational · to {end:%Y-%m-%d}",
+            state="expired" if lab.clock.now() > end else state,
+        )
+        add_edge(graph, policy_node(policy), node, kind="signed")
 
 
 def _in_hubs(lab: Lab, policy: Policy) -> Iterator[str]:

@@ -295,12 +295,11 @@ def issued_by_registry(lab: Lab) -> Iterator[tuple[str, Inspection]]:
             title, kind = chain.common_name(found), "issuing CA certificate of the Device Registry"
             whole = (kept, signs, *certificate_facts(found))
             yield registry.policy_node(policy), Inspection(title, kind, whole, found)
-    for device in lab.devices:
-        if (held := device.operational.certificate) is not None:
-            key = ("private key", "in the device's token, made for this certificate")
-            shown = (key, ("shown to", "its hub"), *certificate_facts(held))
-            node = registry.operational_node(device.name)
-            yield node, Inspection(device.name, "operational certificate", shown, held)
+            for device, held in registry.signed_by(lab, policy):
+                key = ("private key", "in the device's token, made for this certificate")
+                shown = (key, ("shown to", "its hub"), *certificate_facts(held))
+                node = registry.operational_node(device.name)
+                yield node, Inspection(device.name, "operational certificate", shown, held)
 
 
 def _kept(key: TokenKey) -> str:

@@ -83,7 +83,7 @@ STORIES = [
 
 @pytest.fixture(scope="module", params=STORIES, ids=lambda story: story.name)
 def play(request: Any, stage: Stage) -> Iterator[Performance]:
-    with stage.played(request.param) as performance:
+    with stage.told(request.param) as performance:
         yield performance
 
 
