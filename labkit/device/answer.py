@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,14 @@ class Answer:
     body: Mapping[str, Any]
     retry_after: float = 0.0
     request_id: str = ""
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object of a body; an empty one for none. Raises ValueError for anything else."""
+    found = json.loads(body or b"{}")
+    if not isinstance(found, dict):
+        raise ValueError(f"the service answered a JSON {type(found).__name__}, no object")
+    return found
 
 
 def seconds(text: str) -> float:

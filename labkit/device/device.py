@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from cryptography import x509
 
@@ -25,7 +25,7 @@ from labkit.device.network import Network
 from labkit.device.operational import Operational
 from labkit.device.payload import as_json
 from labkit.device.registration import Csr, Transport
-from labkit.errors import BadCertificate, ConnectionFailed, ServerNotTrusted
+from labkit.errors import BadCertificate, ConnectionFailed, LabError, ServerNotTrusted
 from labkit.events import Events
 from labkit.hsm import Token
 from labkit.pki import chain, reading
@@ -188,13 +188,16 @@ class Device(Holder):
             )
             found = client.register()
             assigned = Assignment(found.hub, found.device_id, found.status, found.substatus)
+            # Before the certificate: one that is installed is renewed where it was issued.
+            issued = {"issued_under": api_version} if found.chain else {}
             self._flash.learn(
-                assignment=asdict(assigned), registered=chain.thumbprint(self.certificate)
+                assignment=asdict(assigned),
+                registered=chain.thumbprint(self.certificate),
+                **issued,
             )
         self._record("provisioned", f"was assigned to {assigned.hub}")
         if found.chain:
             self._install_operational(found.chain)
-            self._flash.learn(issued_under=api_version)
         if why := trust_bundle.install_delivered(self, found.trust_bundle):
             self._record("left out", f"does not install the trust bundle that DPS sent: {why}")
         return assigned
@@ -206,8 +209,14 @@ class Device(Holder):
 
         ``by`` registering with DPS again, or by asking the ``hub``, with the certificate that it
         has: then its connection ends. Raises ProvisioningFailed or NotIssued; LabError for a hub
-        that knows no operational certificate yet.
+        that knows no operational certificate yet, and for anybody else.
         """
+        if by not in get_args(Renewer):
+            raise LabError(
+                f"{by!r} renews no operational certificate",
+                expected=" or ".join(get_args(Renewer)),
+                cure='ask one of these: widget.renew_operational("hub")',
+            )
         if by == "dps":
             version = self._flash.state.get("issued_under", "")
             self.provision(csr=self.operational.request(self.registration_id), api_version=version)

@@ -79,8 +79,14 @@ def _of_list(state: _State) -> Chain:
 
 
 def _bundle(state: _State) -> Chain:
-    found = (state.get("trustBundle") or {}).get("certificates") or ()
-    return tuple(one for each in found for one in _read(each.get("certificate")))
+    try:
+        found = (state.get("trustBundle") or {}).get("certificates") or ()
+        texts = [each.get("certificate") for each in found]
+    except (AttributeError, TypeError) as error:
+        raise _unreadable(
+            "a trust bundle: certificates in a list of objects", str(error)
+        ) from error
+    return tuple(one for text in texts for one in _read(text))
 
 
 def _no_bundle(state: _State) -> Chain:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import http.client
-import json
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from labkit.device.answer import PATIENCE, Answer, seconds
+from labkit.device.answer import PATIENCE, Answer, read_object, seconds
 from labkit.device.network import Network
 
 _LARGEST = 1024 * 1024
@@ -38,8 +36,8 @@ class HttpsConnection:
         path = f"/{self._where}/{what}?api-version={self._version}"
         self._connection.request(method, path, body, self._headers)
         response = self._connection.getresponse()
-        found: dict[str, Any] = json.loads(response.read(_LARGEST) or b"{}")
-        return Answer(response.status, found, seconds(response.headers.get("Retry-After", "")))
+        found, wait = read_object(response.read(_LARGEST)), response.headers.get("Retry-After", "")
+        return Answer(response.status, found, seconds(wait))
 
 
 @contextmanager

@@ -36,7 +36,7 @@ MOST_ANSWERS = 10
 
 _ANSWERS = "$iothub/credentials/res/"
 _ASK = "$iothub/credentials/POST/issueCertificate/?$rid={}"
-_FAILURES = (OSError, TimeoutError, ssl.SSLError, ValueError, TypeError, AttributeError)
+_FAILURES = (OSError, TimeoutError, ssl.SSLError, ValueError, TypeError, LookupError)
 
 
 def renewable(device: Device) -> tuple[Assignment, Proof]:

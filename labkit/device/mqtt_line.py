@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import ssl
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from urllib.parse import parse_qs
 
 from paho.mqtt import client as paho  # type: ignore[import-untyped]
 
-from labkit.device.answer import PATIENCE, Answer, seconds
+from labkit.device.answer import PATIENCE, Answer, read_object, seconds
 from labkit.device.network import Network
 
 NOT_AUTHORIZED = "CONNACK 5, not authorized"
@@ -51,7 +50,7 @@ class MqttLine:
         path, _, query = message.topic.removeprefix(self._answers).partition("/?")
         said = parse_qs(query)
         wait, rid = (said.get(name, [""])[0] for name in ("retry-after", "$rid"))
-        return Answer(int(path), json.loads(message.payload or b"{}"), seconds(wait), rid)
+        return Answer(int(path), read_object(message.payload), seconds(wait), rid)
 
     def _wait_for_suback(self) -> None:
         """What waited for the device may be there before it."""

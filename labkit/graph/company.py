@@ -59,7 +59,7 @@ def draw(graph: DiGraph[str], lab: Lab) -> None:
                 kind="client-certificate",
                 label=device.name,
                 detail=f"client · to {certificate.not_valid_after_utc:%Y-%m-%d}",
-                state=_state(lab, certificate),
+                state=_state(lab, device, certificate),
             )
             add_edge(graph, ca_node(company), client_node(device), kind="signed")
         _draw_links(graph, lab, company)
@@ -96,15 +96,16 @@ def _draw_links(graph: DiGraph[str], lab: Lab, company: ThirdPartyCa) -> None:
                 graph.nodes[node]["detail"] = f"{ASKS} {entry.certificate_authority}"
 
 
-def _state(lab: Lab, certificate: x509.Certificate) -> StateKey:
-    """By what the hub that has the device compares it with."""
+def _state(lab: Lab, device: Device, certificate: x509.Certificate) -> StateKey:
+    """By what the hub that has the device compares it with; an individual enrollment may have
+    given it another name there."""
     now = lab.clock.now()
     if now > certificate.not_valid_after_utc:
         return "expired"
     if now < certificate.not_valid_before_utc:
         return "not yet valid"
     held = chain.thumbprint(certificate)
-    name = chain.common_name(certificate)
+    name = device.assignment.device_id if device.assignment else chain.common_name(certificate)
     found = [hub.devices.find(name) for hub in lab.cloud.hubs]
     known = {each.credentials.thumbprint for each in found if each is not None}
     return "enrolled" if held in known else "not named"

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from labkit.device import Device
     from labkit.lab import Lab
 
+SYNCHRONISED = "synchronised"
+
 
 def draw(graph: DiGraph[str], lab: Lab) -> None:
     """Adds the CAs of each namespace that has any, and what devices hold of theirs. The hubs are
@@ -80,7 +82,8 @@ def _draw(graph: DiGraph[str], lab: Lab, namespace: Namespace) -> None:
         add_edge(graph, node, below, kind="signed")
         for hub_ca in synchronised[policy.name]:
             if hub_ca in graph:
-                add_edge(graph, below, hub_ca, kind="uploaded", label="synchronised")
+                graph.nodes[hub_ca]["detail"] = SYNCHRONISED  # nobody had to prove anything
+                add_edge(graph, below, hub_ca, kind="uploaded", label=SYNCHRONISED)
         _draw_leaves(graph, lab, policy, state)
 
 

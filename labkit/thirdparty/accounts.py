@@ -63,7 +63,7 @@ class Account:
 
         Raises Conflict where there is another one of this name, BadRequest for what can be none.
         """
-        wanted, found = ClientProfile(name, **settings), self._find(name)
+        wanted, found = ClientProfile.of(name, settings), self._find(name)
         if found is None:
             self._keep(wanted)
             self._service.record("profile", f"{self.name} has the profile {name!r} now")
@@ -88,7 +88,8 @@ class Account:
                 found=f"it has: {', '.join(p.name for p in self.profiles) or 'none yet'}",
                 cure=f"make it: account.profile({name!r}, ...)",
             )
-        changed = ClientProfile(**{**asdict(found), **settings})
+        kept = asdict(found)
+        changed = ClientProfile.of(kept.pop("name"), {**kept, **settings})
         self._keep(changed)
         self._service.record("changed", f"profile {found.name!r} is another now")
         return changed

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from fnmatch import fnmatchcase
+from typing import Any
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -25,6 +26,14 @@ PURPOSES = {
     "serverAuth": ExtendedKeyUsageOID.SERVER_AUTH,
 }
 MOST_DAYS = 1096
+_TYPES = {
+    "name": str,
+    "common_names": str,
+    "keys": tuple,
+    "days": int,
+    "purposes": tuple,
+    "suspended": bool,
+}
 LONGEST_NAME = 64
 
 
@@ -45,6 +54,8 @@ class ClientProfile:
     suspended: bool = False
 
     def __post_init__(self) -> None:
+        if wrong := next(self._of_another_type(), None):
+            raise _unfit(self.name, *wrong)
         if not 0 < len(self.name) <= LONGEST_NAME or not self.name.isprintable():
             raise _unfit(self.name, f"a name of 1 to {LONGEST_NAME} characters", repr(self.name))
         if not 1 <= self.days <= MOST_DAYS:
@@ -55,6 +66,22 @@ class ClientProfile:
             raise _unfit(self.name, "at least one kind of key", "none")
         for key in self.keys:
             Algorithm.named(key)
+
+    def _of_another_type(self) -> Iterator[tuple[str, str]]:
+        """What was expected and what was found instead, of each setting that is no such thing."""
+        for name, kind in _TYPES.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+                wanted = 'a tuple, as ("…",)' if kind is tuple else f"of type {kind.__name__}"
+                yield f"{name} {wanted}", f"{name}={value!r}"
+
+    @classmethod
+    def of(cls, name: str, settings: dict[str, Any]) -> ClientProfile:
+        """The profile of this name. Raises BadRequest, also for a setting that there is not."""
+        known = [field.name for field in fields(cls)[1:]]
+        if unknown := [setting for setting in settings if setting not in known]:
+            raise _unfit(name, f"settings among {', '.join(known)}", ", ".join(unknown))
+        return cls(name, **settings)
 
     @property
     def certificate(self) -> Profile:

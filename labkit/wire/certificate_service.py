@@ -98,8 +98,9 @@ class ThirdPartyCa:
         already."""
         if self._loop is not None:
             return
+        context = self._context()
         bound = sockets.bind_first(self._host, (self.port, 0) if self.port else (0,))
-        self.port, context = sockets.port_of(bound), self._context()
+        self.port = sockets.port_of(bound)
         loop = self._loop = EventLoop(f"labkit {self.name}")
         above = partial(HttpConnection, answerer=self._router, mqtt=None, events=self._events)
         loop.serve((bound, lambda: Link(context, above, self._events, loop.workers, loop.links)))

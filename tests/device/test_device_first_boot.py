@@ -11,6 +11,8 @@ from stories import Story
 
 from labkit.cloud.dps.entries import SymmetricKeyAttestation
 from labkit.device import Device
+from labkit.device.answer import read_object
+from labkit.device.dialects import dialect
 from labkit.device.registration import Transport
 from labkit.errors import LabError, ProvisioningFailed
 
@@ -68,6 +70,29 @@ def test_the_next_certificate_comes_from_whoever_has_issued_the_one_in_use(
     assert widget.operational.chain[0] != before[0]
     assert widget.operational.chain[1:] == before[1:]
     widget.connect().send({"temperature": 21.5})
+
+
+@pytest.mark.parametrize(
+    "bundle",
+    [7, "text", [1], {"certificates": 7}, {"certificates": ["text"]}, {"certificates": [1]}],
+)
+def test_a_bundle_that_is_none_is_a_refusal_and_no_accident(bundle: object) -> None:
+    with pytest.raises(ProvisioningFailed):
+        dialect(VERSION).trust_bundle({"trustBundle": bundle})
+
+
+def test_an_answer_that_is_no_json_object_is_told_as_such() -> None:
+    assert read_object(b"") == {}
+    for body in (b"[]", b"7", b"{"):
+        with pytest.raises(ValueError, match=r"object|Expecting"):
+            read_object(body)
+
+
+def test_nobody_else_renews(boot: FirstBoot) -> None:
+    boots(boot.story.widget)
+    with pytest.raises(LabError, match="renews no operational") as error:
+        boot.story.widget.renew_operational("hbu")  # type: ignore[arg-type]
+    assert error.value.expected == "dps or hub"
 
 
 def test_the_keys_stay_in_the_token(boot: FirstBoot) -> None:

@@ -72,6 +72,16 @@ def test_the_hub_is_asked_while_there_is_a_valid_one_and_dps_after_that() -> Non
     assert steps(world)[0] is ORDER
 
 
+def test_a_hub_that_never_has_one_issued_does_not_keep_it_from_asking_dps_in_time() -> None:
+    """Another company's CA has issued it, or the hub is linked to no namespace any more."""
+    world = kept(at_hub=True, weather=lambda step, now: REFUSED if step is ASK_HUB else DONE)
+    world.settle()
+    world.done.clear()
+    world.live(START + LIFE * 0.85)
+    assert [step for step in steps(world) if step in (ASK_HUB, ORDER)] == [ASK_HUB, ORDER]
+    assert world.memory.renewals == 1
+
+
 def test_an_expired_onboarding_certificate_does_not_keep_it_from_renewing_at_the_hub() -> None:
     world = kept(at_hub=True)
     world.settle()

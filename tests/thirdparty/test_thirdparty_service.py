@@ -111,6 +111,13 @@ def test_an_account_has_profiles_of_its_own(service: CertificateService, account
         {"purposes": ("codeSigning",)},
         {"keys": ()},
         {"keys": ("P-521",)},
+        {"keys": "P-256"},
+        {"days": "30"},
+        {"days": True},
+        {"common_names": ["smart-x-*"]},
+        {"purposes": "clientAuth"},
+        {"suspended": "no"},
+        {"day": 30},
     ],
 )
 def test_what_can_be_no_profile_is_refused(account: Account, settings: dict[str, Any]) -> None:

@@ -28,11 +28,13 @@ from first_boot_clients import (
     ended_as_failed,
     enters_hub,
     issued,
+    told,
 )
 from first_boot_stories import (
     AUTHORITY,
     DAYS,
     GROUP,
+    PROFILE,
     VERSION,
     FirstBoot,
     armoured,
@@ -289,6 +291,7 @@ ANSWERS_OF_A_CA = {
     "no certificate": (201, b'{"certificate": "x", "chain": []}', ca_client.USABLE),
     "another key": (201, b"", ca_client.USABLE),
     "a long chain": (201, b'{"certificate": "x", "chain": [1,2,3,4,5,6,7,8,9]}', ca_client.USABLE),
+    "a chain that is none": (201, b'{"certificate": "x", "chain": true}', ca_client.USABLE),
     "its own failure": (500, b"\xff", ca_client.REACHED),
     "a web page": (404, b"<html>", ca_client.PROFILE),
     "forbidden": (403, b'{"error": {"message": "no", "cures": 7}}', ca_client.GRANTED),
@@ -384,6 +387,40 @@ def test_who_may_read_enrollments_may_not_link_an_authority(boot: FirstBoot) -> 
         assert service.ask("GET", path).status == 200
         assert service.ask("DELETE", path).status == 401
         assert service.ask("PUT", path, {}).status == 401
+
+
+@pytest.mark.parametrize("field", ["apiKey", "apikey", "api_key", "APIKey"])
+def test_an_api_key_is_not_on_record_however_its_field_is_misspelt(
+    boot: FirstBoot, field: str
+) -> None:
+    """What is refused is shown in the log with what was sent."""
+    said = {
+        "certificateAuthorityType": "other",
+        "profileName": PROFILE,
+        field: 'be"fore-and-behind',
+    }
+    with back_end(boot.story.lab) as service:
+        assert service.ask("PUT", f"/certificateAuthorities/other?{API}", said).status == 400
+    assert "be" + chr(92) not in told(boot.story)
+    assert "fore-and-behind" not in told(boot.story)
+    assert "profileName" in told(boot.story)
+
+
+def test_what_can_be_no_api_key_is_refused_and_not_shown(boot: FirstBoot) -> None:
+    authorities = boot.story.lab.dps.certificate_authorities
+    for key in (None, 7, "", "k" * 300, "key\n", "schlüssel"):
+        with pytest.raises(ServiceRefusal, match="400004") as error:
+            authorities.create("other", profile=PROFILE, api_key=key)  # type: ignore[arg-type]
+        assert error.value.cure
+
+
+def test_a_link_that_is_refused_speaks_of_no_device(boot: FirstBoot) -> None:
+    """Nobody registers there, so nobody is told to register again."""
+    boot.ca.stop()
+    with pytest.raises(ServiceRefusal) as error:
+        boot.story.lab.dps.certificate_authorities.create("other", profile=PROFILE, api_key="k")
+    assert "device" not in str(error.value)
+    assert "register" not in error.value.cure
 
 
 def test_other_kinds_of_authority_are_named_as_not_served(boot: FirstBoot) -> None:

@@ -16,6 +16,7 @@ from labkit.trace import Check, failed, passed
 
 LINKED = "the provisioning service is linked to a namespace"
 POLICY = "the namespace has the credential policy that the enrollment names"
+STILL = "the namespace still has the credential policy that signed the last certificate"
 VALID = "the policy's CA may sign now"
 FITS = "the device ID fits into a certificate"
 HUB_LINKED = "the hub that the device is assigned to is linked to the namespace"
@@ -41,7 +42,7 @@ def linked(order: Order, namespace: str) -> Check:
 
 
 def has_policy(order: Order, namespace: str, policy: Signer | None) -> Check:
-    """Whether the policy that the order names is there."""
+    """Whether the policy that the enrollment names is there."""
     about = order.registration_id
     if policy is not None:
         return passed(POLICY, about, f"{order.issuer!r} signs for {policy.days} days")
@@ -53,6 +54,24 @@ def has_policy(order: Order, namespace: str, policy: Signer | None) -> Check:
         f"create it: {where}.policies.create({order.issuer!r})",
         "let the enrollment name another one",
         source=_SOURCE,
+    )
+
+
+def still_has_policy(order: Order, namespace: str, policy: Signer | None) -> Check:
+    """Whether the policy that signed the last certificate is there; a hub asks no enrollment."""
+    about = order.registration_id
+    if policy is not None:
+        return passed(STILL, about, f"{order.issuer!r} signs for {policy.days} days")
+    where = f"lab.registry.namespaces.get({namespace!r})"
+    return failed(
+        STILL,
+        about,
+        f"{order.issuer!r} has signed it, and {namespace} has no such policy any more",
+        f"create one of that name, and synchronise: {where}.policies.create({order.issuer!r}), "
+        f"{where}.synchronize()",
+        "let the enrollment name another policy, and the device ask DPS once: "
+        'widget.renew_operational("dps")',
+        source=_RENEWING,
     )
 
 

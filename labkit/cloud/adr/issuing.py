@@ -89,7 +89,9 @@ class RegistryIssuer:
 
     def _checks(self, order: Order, namespace: str, policy: Signer | None) -> Iterator[Check]:
         yield conditions.linked(order, namespace)
-        yield from self._of_policy(order, namespace, policy)
+        yield conditions.has_policy(order, namespace, policy)
+        assert policy is not None, "asked only after it was found"
+        yield self._may_sign(order, policy)
         yield conditions.fits(order)
         yield from self._of_request(order.request, order.registration_id)
 
@@ -104,14 +106,14 @@ class RegistryIssuer:
         yield conditions.managed(order.device_id, hub, last)
         assert last is not None, "asked only after it was found"
         yield from _of_place(order, hub, order.device_id, place, last[1])
-        yield from self._of_policy(order, last[1], policy)
+        yield conditions.still_has_policy(order, last[1], policy)
+        assert policy is not None, "asked only after it was found"
+        yield self._may_sign(order, policy)
         yield from self._of_request(order.request, order.device_id)
 
-    def _of_policy(self, order: Order, namespace: str, policy: Signer | None) -> Iterator[Check]:
-        yield conditions.has_policy(order, namespace, policy)
-        assert policy is not None, "asked only after it was found"
+    def _may_sign(self, order: Order, policy: Signer) -> Check:
         ca = self._books.authorities.chain(policy.number)[0]
-        yield conditions.may_sign(order, ca, self._books.clock.now())
+        return conditions.may_sign(order, ca, self._books.clock.now())
 
     def _of_request(self, text: str, name: str) -> Iterator[Check]:
         yield from requests.examine(text, name, self._books.switches.request_key)
@@ -215,5 +217,5 @@ def _answer(check: Check) -> AzureError:
 
 def _renewal_answer(check: Check) -> AzureError:
     """The same of a renewal."""
-    by_others = (*_CONDITIONS, conditions.POLICY, conditions.VALID)
+    by_others = (*_CONDITIONS, conditions.STILL, conditions.VALID)
     return codes.CREDENTIAL_FAILED if check.name in by_others else codes.CSR_UNVERIFIED

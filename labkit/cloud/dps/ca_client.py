@@ -80,7 +80,8 @@ def check(link: Link, ask: AskCa) -> Check:
     path = f"/v1/profiles/{quote(link.profile, safe='')}"
     answer = ask(CaQuestion("GET", path, link.api_key))
     if answer.status != 200:
-        raise _denial(link, link.name, answer)
+        again = "try it again when it is up"
+        raise Denial(codes.BAD_REQUEST, _explained(link, link.name, answer, again))
     return passed(PROFILE, link.name, f"it takes the API key, and has {link.profile!r}")
 
 
@@ -98,21 +99,19 @@ def sign(
     if answer.status == BUSY:
         raise Busy
     if answer.status != 201:
-        raise _denial(link, about, answer)
+        again = "wait until it is up again, and register again"
+        raise Denial(codes.NOT_ISSUED, _explained(link, about, answer, again))
     return _issued(link, about, csr, strict_json.read_object(answer.body) or {})
 
 
-def _denial(link: Link, about: str, answer: CaAnswer) -> Denial:
-    return Denial(codes.NOT_ISSUED, _explained(link, about, answer))
-
-
-def _explained(link: Link, about: str, answer: CaAnswer) -> Check:
+def _explained(link: Link, about: str, answer: CaAnswer, again: str) -> Check:
+    """Why the answer is none; ``again`` is what whoever asked can do later."""
     if answer.status == 0:
         return failed(
             REACHED,
             about,
             f"{link.name!r} {clipped(answer.body.decode(errors='replace'))}",
-            "wait until it is up again, and register again",
+            again,
             "start the lab's stand-in: lab.third_party_ca(...).start()",
         )
     why, cures = _said(answer)
@@ -148,8 +147,9 @@ def _issued(
     link: Link, about: str, csr: x509.CertificateSigningRequest, said: dict[str, Any]
 ) -> tuple[x509.Certificate, ...]:
     """The certificates of an answer. What another key is certified in is no answer."""
-    texts = [said.get("certificate"), *(said.get("chain") or ())]
+    issuers = said.get("chain") or []
     try:
+        texts = [said.get("certificate"), *(issuers if isinstance(issuers, list) else [issuers])]
         if len(texts) > MOST_ISSUERS + 1 or not all(isinstance(text, str) for text in texts):
             raise BadCertificate("it is not what its API says", found="another JSON")
         found = tuple(reading.read_certificate(str(text)) for text in texts)

@@ -92,11 +92,11 @@ class CertificateAuthorities(ResourceBook[CertificateAuthority]):
             found = failed(KIND, name, why, f"send {DIGICERT}", source=_SOURCE)
         elif not (_fits(profile) and _fits(api_key) and api_key.isascii()):
             wanted = f"send both as text of 1 to {LONGEST} characters that can be printed"
-            why = "profileName or apiKey is empty, too long, or has other characters"
+            why = "profileName or apiKey is no text, empty, too long, or has other characters"
             found = failed(FIELDS, name, why, wanted, source=_SOURCE)
         if found is not None:
             raise self._refusals.refuse("dps", name, codes.BAD_REQUEST, (found,))
 
 
-def _fits(text: str) -> bool:
-    return 0 < len(text) <= LONGEST and text.isprintable()
+def _fits(text: object) -> bool:
+    return isinstance(text, str) and 0 < len(text) <= LONGEST and text.isprintable()

@@ -28,7 +28,8 @@ class Policies:
     ``retire_old_key``                 destroy the old key once the new certificate has worked
     ``keep_operational``               have an operational certificate issued by DPS, show it to the
                                        hub, and renew it like the other: at ``renew_at``
-    ``renew_at_hub``                   ask the hub for the next one, while there is a valid one
+    ``renew_at_hub``                   ask the hub for the next one, while there is a valid one;
+                                       where that fails, DPS and the hub in turn
     ``report_certificate``             tell in the twin until when it is valid, and how often it
                                        was renewed: see ``labkit.device.operational``
     ``keep_hub``                       after a restart, go where it went before; without, ask DPS

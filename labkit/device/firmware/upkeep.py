@@ -31,7 +31,7 @@ def wishes(p: Policies, m: Memory, s: Situation) -> Iterator[Decision]:
     why = _need(p, s)
     if not why or not past(m.order_after, s.now):
         return
-    if _can_ask_hub(p, s):
+    if _asks_hub(p, m, s):
         yield Decision(Step.ASK_HUB, why)
     elif s.is_valid:
         yield Decision(Step.ORDER, why)
@@ -112,5 +112,9 @@ def _due(p: Policies, s: Situation, held: Held) -> datetime:
     return p.renewal_due(held.begin, held.end, s.name)
 
 
-def _can_ask_hub(p: Policies, s: Situation) -> bool:
-    return p.renew_at_hub and s.operational is not None and s.operational.is_valid(s.now)
+def _asks_hub(p: Policies, m: Memory, s: Situation) -> bool:
+    """Where the hub has it not issued, each second attempt goes to DPS: a hub that never will is no
+    reason to let it expire."""
+    if not p.renew_at_hub or s.operational is None or not s.operational.is_valid(s.now):
+        return False
+    return m.orders_failed % 2 == 0 or not s.is_valid

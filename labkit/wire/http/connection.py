@@ -35,7 +35,11 @@ IDLE_SECONDS = 60.0
 REQUEST_SECONDS = 30.0
 """For a whole request, from its first byte on."""
 
-_SECRET = re.compile(r'("(?:primaryKey|secondaryKey|apiKey|certificate)"\s*:\s*)"[^"]*"?')
+_SECRET = re.compile(
+    r'("(?:primary_?key|secondary_?key|api_?key|certificate)"\s*:\s*)"(?:[^"\\]|\\.)*"?',
+    re.IGNORECASE | re.DOTALL,
+)
+"""However people misspell the names: what is refused for that is on record with what was sent."""
 
 
 class HttpConnection:
