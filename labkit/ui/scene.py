@@ -8,6 +8,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from cryptography import x509
+
 from labkit.cloud.dps import attestation
 from labkit.events import Event
 from labkit.explanation import Explanation, Row
@@ -18,6 +20,7 @@ from labkit.ui.performance import Feedback, Frame, Performance
 from labkit.ui.scenario import Decision
 
 Json = dict[str, Any]
+Certificates = tuple[x509.Certificate, ...]
 
 _SERVICES = {"dps": "DPS", "hub": "IoT Hub", "mqtt": "the service"}
 
@@ -152,7 +155,7 @@ def explained(
     return {
         **_headings(told),
         "answer": told.answer,
-        "checks": [_row(row, inspections) for row in told.rows],
+        "checks": [_row(row, inspections, told.refusal.chain) for row in told.rows],
         "cures": list(told.cures),
         "remedies": [],
         "past": False,
@@ -179,7 +182,7 @@ def _headings(told: Explanation) -> Json:
     }
 
 
-def _row(row: Row, inspections: Mapping[str, Inspection]) -> Json:
+def _row(row: Row, inspections: Mapping[str, Inspection], sent: Certificates) -> Json:
     first = row.checks[0]
     return {
         "name": first.name,
@@ -187,26 +190,34 @@ def _row(row: Row, inspections: Mapping[str, Inspection]) -> Json:
         "outcome": str(row.outcome),
         "why": first.why,
         "passed": [f"{check.name}: {check.why}" for check in row.checks if check.passed],
-        "node": _node_of(first.name, row.about, inspections),
+        "node": _node_of(first.name, row.about, inspections, sent),
     }
 
 
 def _failed(frame: Frame) -> str:
     """The node of the certificate that the deciding check was asked of; "" where none is shown."""
     told: Explanation | None = frame.explanation
-    failure = told.failure if told else None
-    return _node_of(failure.name, failure.about, frame.inspections) if failure else ""
+    if told is None or told.failure is None:
+        return ""
+    name, about = told.failure.name, told.failure.about
+    return _node_of(name, about, frame.inspections, told.refusal.chain)
 
 
-def _node_of(check: str, about: str, inspections: Mapping[str, Inspection]) -> str:
+def _node_of(
+    check: str, about: str, inspections: Mapping[str, Inspection], sent: Certificates
+) -> str:
     """A check names a certificate by its subject, or a record by its name: an individual
-    enrollment has that of its device."""
+    enrollment has that of its device. Of a CA's several certificates it is the one that was
+    sent, if one was: they have the same subject."""
     if check in (attestation.ENTRY, attestation.ENABLED):
         for node in (f"enrollment {about}", f"group {about}"):
             if node in inspections:
                 return node
-    for node, found in inspections.items():
-        subject = chain.title(found.certificate.subject) if found.certificate else ""
-        if about and about in (subject, found.title):
-            return node
-    return ""
+    found = [node for node, one in inspections.items() if about and about in _names(one)]
+    shown = (node for node in found if inspections[node].certificate in sent)
+    return next(shown, "") or next(iter(found), "")
+
+
+def _names(found: Inspection) -> tuple[str, str]:
+    subject = chain.title(found.certificate.subject) if found.certificate else ""
+    return subject, found.title

@@ -29,6 +29,7 @@ from labkit.scenarios.ca_roll import (
 from labkit.scenarios.parts import start
 from labkit.ui.check import Report
 from labkit.ui.performance import Performance
+from labkit.ui.scene import scene_of
 
 MOVED, BY_HAND, RENEWED, TAKEN, DELETED, OTHER_WAY, STILL_IN, NAMED = 4, 6, 7, 8, 11, 12, 13, 14
 
@@ -80,6 +81,20 @@ def test_each_refusal_has_the_reason_that_is_told(play: Performance) -> None:
     assert "issued by CN=Company-X Root CA G2, which was not presented" in reasons[9]
     assert "issued by CN=Company-X Root CA, which was not presented" in reasons[DELETED]
     assert reasons[NAMED] == "enrollment group 'leaked' is disabled"
+
+
+def test_of_three_certificates_of_one_name_the_one_that_was_sent_is_marked(
+    play: Performance,
+) -> None:
+    """Factory-Y's CA has an expired certificate and two renewals, and all say CN=Factory-Y CA."""
+    play.go_to(DELETED)
+    frame, failed = play.frame, scene_of(play, 0)["failed"]
+    play.go_to(play.steps)
+    assert frame.explanation is not None
+    sent = frame.explanation.refusal.chain[-1]
+    named = {inspected.certificate for inspected in frame.inspections.values()}
+    assert len([one for one in named if one and one.subject == sent.subject]) == 3
+    assert frame.inspections[failed].certificate == sent
 
 
 def test_a_removed_ca_is_let_in_by_the_root_s_group_and_by_the_hub(play: Performance) -> None:
