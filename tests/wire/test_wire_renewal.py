@@ -501,7 +501,7 @@ def test_an_answer_that_waits_keeps_the_next_request_out(
     with Asking(story_managed.lab, device, listens=False) as asking:
         asking.ask(csr(NAME))
         eventually(lambda: len(ledger(story_managed)) == 2)
-    assert story_managed.lab.hub().connected() == []
+    eventually(lambda: story_managed.lab.hub().connected() == [])
     with Asking(story_managed.lab, device, listens=False) as asking:
         asking.ask(csr(NAME), "rid-0002")
         eventually(lambda: failed_check(story_managed.lab) != "")
