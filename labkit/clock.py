@@ -97,8 +97,11 @@ class Clock:
             raise _outside(f"{days:g} days and more from now") from error
         return self.set(moment)
 
-    def set(self, moment: datetime) -> datetime:
-        """Moves to ``moment`` (which must name its zone) and returns the new time."""
+    def set(self, moment: datetime | str) -> datetime:
+        """Moves to ``moment`` and returns the new time: a datetime, which must name its zone, or
+        ISO 8601 as :func:`parse_moment` takes it."""
+        if isinstance(moment, str):
+            moment = parse_moment(moment)
         if moment.tzinfo is None:
             raise LabError(
                 "The clock needs a time zone",

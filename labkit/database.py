@@ -8,6 +8,7 @@ power cut may cost the last commits but never the file.
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -21,6 +22,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Engine,
+    ExceptionContext,
     MetaData,
     PoolProxiedConnection,
     TypeDecorator,
@@ -30,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
+from labkit import ids
 from labkit.errors import WorkspaceError
 
 _BUSY_MILLISECONDS = 10_000
@@ -68,6 +71,9 @@ COLUMN_TYPES = {datetime: UtcDateTime}
 """For the ``type_annotation_map`` of every declarative base."""
 
 
+_THING = re.compile(r"Error binding parameter .*type '(.+)' is not supported")
+
+
 @dataclass(frozen=True, slots=True)
 class Insert:
     """Rows for one table: ``statement`` is SQL with a ``?`` for each column."""
@@ -94,6 +100,7 @@ class Database:
         self._engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin)
+        event.listen(self._engine, "handle_error", _refuse_things)
         self._writing = self._engine.execution_options(labkit_begin="BEGIN IMMEDIATE")
         self._kept = _Kept(self._engine)
         try:
@@ -234,3 +241,10 @@ def _configure(connection: Any, _record: Any) -> None:
 def _begin(connection: Connection) -> None:
     if begin := connection.get_execution_options().get("labkit_begin", "BEGIN"):
         connection.exec_driver_sql(begin)
+
+
+def _refuse_things(context: ExceptionContext) -> None:
+    """Whoever hands over a device where its name is wanted is told so, and not what SQLite makes
+    of it."""
+    if found := _THING.search(str(context.original_exception)):
+        raise ids.not_a_name(found[1])

@@ -92,7 +92,7 @@ class Lab:
         *,
         fresh: bool = False,
         clock: str = "",
-        hubs: tuple[str, ...] = (),
+        hubs: str | tuple[str, ...] = (),
         ports: Ports = Ports(),  # noqa: B008  frozen
         say: Callable[[str], None] | None = print,
     ) -> Lab:
@@ -107,7 +107,7 @@ class Lab:
         folder. Raises WorkspaceError where another process has it open, PortTaken,
         SoftHsmMissing.
         """
-        path = locate(name)
+        path, hubs = locate(name), (hubs,) if isinstance(hubs, str) else hubs
         _check(ports, hubs, clock)
         if path in _open and fresh:
             _open[path].close()

@@ -12,10 +12,10 @@ from labkit.device import update
 from labkit.device.credentials import Credentials, Issuer
 from labkit.device.flash import Flash
 from labkit.device.update import Arrived, UpdateRefused
-from labkit.errors import BadCertificate
+from labkit.errors import BadCertificate, BadRequest
 from labkit.events import Events
 from labkit.hsm import Algorithm, Token, TokenKey
-from labkit.pki import chain
+from labkit.pki import chain, reading
 from labkit.pki.identity import Identity
 from labkit.pki.renewal import Renewal
 
@@ -65,9 +65,11 @@ class Holder:
     def install_chain(self, certificates: Sequence[x509.Certificate]) -> None:
         """Replaces the chain in flash, as a firmware update would. The key stays.
 
-        Raises BadCertificate unless the first certificate is for this device's own key.
+        Raises BadCertificate unless the first certificate is for this device's own key, and for
+        what is no certificate.
         """
         self._check_open()
+        certificates = reading.certificates_of(certificates)
         if not certificates or certificates[0].public_key() != self.key.public_key():
             raise BadCertificate(
                 f"This chain does not belong to {self.name}",
@@ -90,6 +92,13 @@ class Holder:
         service takes it for another device. An open connection stays as it is, too. Raises what
         the issuer raises; the device is then as it was.
         """
+        if not hasattr(issuer, "issue"):  # before a key is made for nothing
+            raise BadRequest(
+                f"{self.name} is not renewed",
+                expected="a CA that answers its request",
+                found=f"a value of type {type(issuer).__name__}",
+                cure="hand over the CA itself: widget.renew(technician)",
+            )
         asked = self.request_certificate(common_name, algorithm=algorithm)
         self.accept_certificate(issuer.issue(asked))
         return self.certificate
@@ -112,6 +121,7 @@ class Holder:
         the one before in reserve. The same chain again is harmless. Raises BadCertificate where
         the first certificate is for no key in its token."""
         self._check_open()
+        certificates = reading.certificates_of(certificates)
         self._credentials.accept(certificates)
         self._record("installed", f"has a new certificate in use: {chain.names(certificates)}")
 

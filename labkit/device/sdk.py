@@ -304,11 +304,14 @@ def _in_the_labs_words(what: str) -> Iterator[None]:
                 found=_in_words(error),
                 cure="ask the lab why, the device learns no more: lab.explain()",
             ) from error
+        if any(isinstance(cause, _REFUSALS) for cause in causes(error)):
+            raise _told(ConnectionFailed, what, error) from error
         raise found_in(error) or ConnectionFailed(
             what,
             expected="a connection to the hub",
             found=_in_words(error),
-            cure="see whether the lab still runs, then connect again: widget.connect()",
+            cure="see whether the lab still runs, then connect again: widget.connect(); and where "
+            "the hub refuses that, ask the lab why: lab.explain()",
         ) from error
 
 

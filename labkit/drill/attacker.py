@@ -124,6 +124,13 @@ class Attacker:
         Who gets in ends the device's own connection: a hub keeps one for each identity. Returns
         what came of it, which is kept. Raises NotFound, and LabError where they know of no hub.
         """
+        if hub in self.victims and hub not in [each.name for each in self._grounds.cloud.hubs]:
+            raise NotFound(
+                f"{hub} is no hub",
+                expected="a hub, where a name stands alone",
+                found="a device that something was stolen from",
+                cure=f"say which of the two it is: attacker.try_hub(device={hub!r})",
+            )
         played = self.as_device(device)
         played.disconnect()
         played.target = self._aim(played, hub)

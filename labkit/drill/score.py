@@ -154,7 +154,9 @@ class Score:
 
     @property
     def headline(self) -> str:
-        """The three numbers, and the points."""
+        """The three numbers, and the points; before the first round there are none."""
+        if not self.rounds:
+            return "no round was played yet: incident.round()"
         when = (
             f"contained after {counted(self.containment, 'round')}"
             if self.containment

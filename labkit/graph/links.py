@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, Literal
 
-from labkit.graph.blocks import FOLD_HEAD, Joint, Point, Rect
+from labkit.graph.blocks import CARD_H, FOLD_HEAD, Joint, Point, Rect
 from labkit.graph.family import Family
 from labkit.graph.kinds import Board, Edge, EdgeKind
 from labkit.graph.metrics import SMALL, fit, width
@@ -125,9 +125,10 @@ class Router:
             return self._level(joint, edges, (x + right) // 2)
         straight = len(points) == 2
         texts = (" ".join(_texts(edges)),) if joint.named or broken else ()
-        y = (top + low) // 2 + 4 if straight else top + 15 if joint.named else low - 8
+        above = low - CARD_H // 2 - 2  # between the card and its elder sibling
+        y = (top + low) // 2 + 4 if straight else top + 15 if joint.named else above
         cross = (x, (top + low) // 2 if straight else low - 12) if broken else None
-        shift = 14 if cross and (straight or not joint.named) else 8
+        shift = 14 if cross and straight else 8
         fitted = (fit(text, joint.room - shift - 4, SMALL, broken) for text in texts)
         words = tuple(Word(text, x + shift, y, "start") for text in fitted)
         return Link(edges[0].kind, *pair, points, words, cross)
@@ -271,7 +272,8 @@ class Router:
         words = [Word(fitted, x - 6, line, "end") for line in (y - 12, y + 20)]
         said = [other.y for other in self._spoken[gutter]]
         free = (word for word in words if all(abs(word.y - y) >= 2 * PORT_GAP for y in said))
-        self._spoken[gutter].append(word := next(free, words[-1]))
+        farthest = max(words, key=lambda word: min((abs(word.y - y) for y in said), default=0))
+        self._spoken[gutter].append(word := next(free, farthest))
         return word
 
     def _words(
@@ -300,21 +302,33 @@ class Router:
 
 
 def _legible(link: Link, links: Sequence[Link]) -> Link:
-    """The link without the words that another link would strike through; a broken one keeps its
-    own, and an attacker's its number."""
+    """The link without the words that another link would strike through, or an attacker's number
+    cover; a broken one keeps its own, and an attacker's its number."""
     if link.cross is not None or link.kind == ATTACKS or not link.words:
         return link
     others = [other.points for other in links if other is not link]
+    numbers = [word for other in links if other.kind == ATTACKS for word in other.words]
     words = (word for word in link.words if not any(_struck(word, line) for line in others))
-    return replace(link, words=tuple(words))
+    return replace(link, words=tuple(w for w in words if not any(_meet(w, n) for n in numbers)))
+
+
+def _meet(one: Word, other: Word) -> bool:
+    """Whether two words stand on each other."""
+    (left, right), (start, end) = _span(one), _span(other)
+    return abs(one.y - other.y) <= 12 and left < end and start < right
+
+
+def _span(word: Word) -> tuple[int, int]:
+    wide = width(word.text, SMALL)
+    left = word.x - {"start": 0, "middle": wide // 2, "end": wide}[word.anchor]
+    return left, left + wide
 
 
 def _struck(word: Word, line: Sequence[Point]) -> bool:
     """Whether a level piece of the line lies on the word, and does more than touch its end."""
-    wide = width(word.text, SMALL)
-    left = word.x - {"start": 0, "middle": wide // 2, "end": wide}[word.anchor]
+    left, right = _span(word)
     level = ((xa, xb) for (xa, ya), (xb, yb) in pairwise(line) if ya == yb and _at(word, ya))
-    overlaps = (min(max(ends), left + wide) - max(min(ends), left) for ends in level)
+    overlaps = (min(max(ends), right) - max(min(ends), left) for ends in level)
     return any(overlap > _TOUCH for overlap in overlaps)
 
 

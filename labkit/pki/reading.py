@@ -14,6 +14,7 @@ from labkit.pki import chain, forms
 from labkit.pki.forms import Block, Document, Readable
 from labkit.pki.request import describe_key
 
+Given = x509.Certificate | Readable
 LONGEST = 32
 """Certificates in a bundle that is put in order; more are no chain but a trust store."""
 
@@ -40,6 +41,13 @@ def read_certificate(data: x509.Certificate | Readable) -> x509.Certificate:
         told = f"a bundle of {len(found)}: {chain.names(found)}"
         raise document.unfit(told, "hand over just the one that is wanted")
     return found[0]
+
+
+def certificates_of(given: Given | Sequence[Given]) -> list[x509.Certificate]:
+    """The certificates of a chain as it was handed over, in its order; one alone is a chain, too.
+    Raises BadCertificate for what is none, such as a CA in place of its certificate."""
+    many = given if isinstance(given, Sequence) and not isinstance(given, str | bytes) else [given]
+    return [read_certificate(one) for one in many]
 
 
 def read_ca(data: x509.Certificate | Readable, *, cure: str) -> x509.Certificate:

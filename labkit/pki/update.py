@@ -77,6 +77,9 @@ class Package:
     manifest: bytes
     signature: bytes
 
+    def __repr__(self) -> str:
+        return f"<Package: a manifest of {len(self.manifest):,} bytes, and its signature>"
+
     @classmethod
     def seal(cls, manifest: Manifest, key: TokenKey) -> Package:
         """Packs and signs."""

@@ -353,7 +353,7 @@ def without_a_gap(lab: Lab, answer: Any) -> Iterator[Case]:
     yield Case(
         "it has a new certificate in use, of the same name, by Factory-Y",
         lambda: _is_renewed(lab, answer),
-        "section 1 rolls a certificate, and section 6 does it in two halves",
+        "section 1 rolls a certificate, and section 5 does it in two halves",
     )
     yield Case(
         "and a new key, which cannot leave its token",

@@ -12,7 +12,7 @@ from graph_stories import stack as stack_story
 from graph_trees import boards
 from hypothesis import HealthCheck, given, settings
 
-from labkit.graph import Picture, add_node, new_graph
+from labkit.graph import Picture, add_edge, add_node, new_graph
 from labkit.graph.blocks import Rect
 from labkit.graph.family import Family
 from labkit.graph.kinds import read
@@ -114,6 +114,23 @@ def test_no_word_stands_on_a_box_or_on_another_word(story: Callable[[], DiGraph[
         assert not overlap(a, b)
     for word in words(found):
         assert not any(overlap(word, rect) for rect in units(found))
+
+
+def test_what_a_broken_link_says_stands_between_stacked_cards_and_not_on_a_name() -> None:
+    """Lesson 13: of two CAs below a root that is gone, the second one's title was covered."""
+    graph = new_graph("a root that is gone")
+    add_node(graph, "root", kind="root-ca", label="Root CA", state="unknown")
+    for number in range(3):  # three do not fit side by side
+        ca, state = f"ca {number}", "untrusted issuer" if number else "expired"
+        add_node(graph, ca, kind="intermediate-ca", label=f"Factory-Y CA {number}", state=state)
+        add_edge(graph, "root", ca, kind="signed", broken=number > 0, label="unknown")
+    found = placed(graph)
+    said = [word for link in found.links if link.cross for word in link.words]
+    assert [word.text for word in said] == ["unknown", "unknown"]
+    for word in said:
+        edge = 2  # of a card, which has nothing written on it
+        inner = (Rect(r.x, r.y + edge, r.w, r.h - 2 * edge) for r in units(found))
+        assert not any(overlap(word_rect(word, bold=True), rect) for rect in inner)
 
 
 @EVERY_STORY

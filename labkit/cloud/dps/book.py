@@ -38,7 +38,7 @@ from labkit.cloud.prepared import Prepared
 from labkit.cloud.refusals import Denial, Refusals
 from labkit.cloud.store import etag_matches, new_etag
 from labkit.database import Database
-from labkit.errors import ServiceRefusal
+from labkit.errors import ServiceRefusal, counted
 from labkit.events import Events
 from labkit.trace import Check, failed
 
@@ -190,9 +190,15 @@ class EntryBook(ABC, Generic[E]):
             yield from found
             after = ids.key(found[-1].id)
 
+    def __contains__(self, entry_id: object) -> bool:
+        return self.find(ids.name(entry_id)) is not None
+
     def __len__(self) -> int:
         with self._database.quick_read() as connection:
             return connection.execute(select(func.count()).select_from(self._table)).scalar_one()
+
+    def __repr__(self) -> str:
+        return f"<{counted(len(self), self.noun)}>"
 
     @property
     def asks_webhooks(self) -> bool:

@@ -28,6 +28,7 @@ from labkit.cloud.prepared import Prepared
 from labkit.cloud.refusals import Denial, Refusals
 from labkit.cloud.store import Base, etag_matches
 from labkit.database import Database, UtcDateTime
+from labkit.errors import counted
 from labkit.events import Events
 from labkit.trace import Check, failed
 
@@ -207,8 +208,14 @@ class Registrations:
         with self._database.quick_read() as connection:
             return connection.execute(select(func.count()).select_from(_table)).scalar_one()
 
+    def __contains__(self, registration_id: object) -> bool:
+        return self.find(ids.name(registration_id)) is not None
+
     def __len__(self) -> int:
         return self.count()
+
+    def __repr__(self) -> str:
+        return f"<{counted(len(self), 'registration')}>"
 
     def __iter__(self) -> Iterator[Registration]:
         with self._database.quick_read() as connection:

@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from types import NoneType
 from typing import TypeVar
 
 from cryptography import x509
@@ -28,8 +29,10 @@ from labkit.cloud.dps.entries import (
     Attestation,
     Enrollment,
     EnrollmentGroup,
+    InitialTwin,
     KnownCertificate,
     Named,
+    ReprovisionPolicy,
     SymmetricKeyAttestation,
     X509Attestation,
 )
@@ -68,10 +71,27 @@ def check_entry(entry: Enrollment | EnrollmentGroup) -> None:
     if entry.provisioning_status not in (ENABLED, DISABLED):
         wanted = f"{ENABLED} or {DISABLED}"
         raise _wrong(entry.id, "provisioningStatus", entry.provisioning_status, wanted)
+    _check_types(entry)
     _check_issuers(entry)
     _check_twin(entry)
     _check_allocation(entry)
     _check_attestation(entry, individual)
+
+
+def _check_types(entry: Enrollment | EnrollmentGroup) -> None:
+    """What comes over the wire has them; in Python one thing is soon handed over for another."""
+    attestations = X509Attestation, SymmetricKeyAttestation
+    hubs = (entry.iot_hub_host_name, *entry.iot_hubs)
+    host = "the hub's .host_name"
+    fields: tuple[tuple[str, object, type | tuple[type, ...], str], ...] = (
+        ("attestation", entry.attestation, attestations, "X509Attestation(CLIENT, certificate)"),
+        ("initialTwin", entry.initial_twin, (InitialTwin, NoneType), "InitialTwin(desired={…})"),
+        ("reprovisionPolicy", entry.reprovision_policy, ReprovisionPolicy, "MIGRATE, RESET, NEVER"),
+        *(("iotHubHostName", hub, str, host) for hub in hubs),
+    )
+    for name, found, kinds, wanted in fields:
+        if not isinstance(found, kinds):
+            raise _wrong(entry.id, name, f"a value of type {type(found).__name__}", wanted)
 
 
 def _check_issuers(entry: Enrollment | EnrollmentGroup) -> None:
@@ -132,10 +152,22 @@ def _check_attestation(entry: Enrollment | EnrollmentGroup, individual: bool) ->
     kinds = (CLIENT,) if individual else (SIGNING, REFERENCES)
     if found.kind not in kinds:
         raise _wrong(entry.id, "attestation.x509", found.kind, " or ".join(kinds))
+    _check_slots(entry.id, found)
     if found.primary is None and found.secondary is None:
         raise _wrong(entry.id, f"attestation.x509.{found.kind}", "no certificate", "one at least")
     if not individual:
         _check_signing(entry.id, found)
+
+
+def _check_slots(entry_id: str, found: X509Attestation) -> None:
+    kinds: tuple[type, ...] = (str,)
+    wanted = "the name under which DPS has the CA"
+    if found.kind != REFERENCES:
+        kinds, wanted = (x509.Certificate, KnownCertificate), "the certificate: its .certificate"
+    for slot in (found.primary, found.secondary):
+        if slot is not None and not isinstance(slot, kinds):
+            why = f"a value of type {type(slot).__name__}"
+            raise _wrong(entry_id, f"attestation.x509.{found.kind}", why, wanted)
 
 
 def _check_signing(entry_id: str, found: X509Attestation) -> None:

@@ -111,7 +111,7 @@ class Methods:
         if not sent and connect_timeout:
             self._timers.after(connect_timeout, partial(self._absent, call))
         elif not sent:
-            self._give(call, *_not_online(device_id, 0))
+            self._give(call, *self._not_online(call, 0))
         return call.future
 
     def came(self, hub: str, device_id: str) -> None:
@@ -158,13 +158,21 @@ class Methods:
             waiting.remove(call)
             if not waiting:
                 del self._waiting[call.key]
-        self._give(call, *_not_online(call.key[1], call.connect_timeout))
+        self._give(call, *self._not_online(call, call.connect_timeout))
 
     def _silent(self, call: _Call) -> None:
         with self._lock:
             if self._sent.pop(call.call.request_id, None) is None:
                 return
         self._give(call, *_no_answer(call))
+
+    def _not_online(self, call: _Call, waited: float) -> tuple[AzureError, Check]:
+        """Azure's answer is the same where the device is there, and deaf."""
+        why = f"it did not come within {waited:g} s" if waited else "it is not there"
+        cures = ["connect the device and set its handler for methods", "give it time to connect"]
+        if self._connections.find(*call.key) is not None:
+            why, cures = "it is connected, and has set no handler for methods", cures[:1]
+        return codes.NOT_ONLINE, failed(ONLINE, call.key[1], why, *cures, source=_SOURCE)
 
     def _give(self, call: _Call, error: AzureError, check: Check) -> None:
         try:
@@ -183,12 +191,6 @@ def _settle(call: _Call, outcome: MethodResult | Exception) -> bool:
     else:
         call.future.set_result(outcome)
     return True
-
-
-def _not_online(device_id: str, waited: float) -> tuple[AzureError, Check]:
-    why = f"it did not come within {waited:g} s" if waited else "it is not there"
-    cures = ("connect the device and set its handler for methods", "give it time to connect")
-    return codes.NOT_ONLINE, failed(ONLINE, device_id, why, *cures, source=_SOURCE)
 
 
 def _no_answer(call: _Call) -> tuple[AzureError, Check]:

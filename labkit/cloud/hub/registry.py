@@ -16,6 +16,7 @@ from typing import Any
 from cryptography import x509
 from sqlalchemy import Connection, Table, func, select, update
 
+from labkit import ids
 from labkit.clock import Clock
 from labkit.cloud import codes
 from labkit.cloud.hub import credentials, limits, placement
@@ -219,7 +220,7 @@ class Devices:
         return self.counts().total
 
     def __contains__(self, device_id: object) -> bool:
-        return isinstance(device_id, str) and self.find(device_id) is not None
+        return self.find(ids.name(device_id)) is not None
 
     # ---- inside
 

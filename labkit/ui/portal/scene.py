@@ -15,6 +15,7 @@ from labkit.cloud.dps.entries import (
     Entry,
     X509Attestation,
 )
+from labkit.cloud.hub.credentials import form_of
 from labkit.pki import chain
 from labkit.ui.portal.cells import (
     ATTESTATIONS,
@@ -278,7 +279,7 @@ def _device(portal: Portal) -> Json | None:
     device = portal.opened
     if not isinstance(device, HubDevice):
         return None
-    held = [["Thumbprint", cell(mono=held)] for held in device.known_by]
+    held = [[f"Thumbprint ({form_of(one)})", cell(mono=one)] for one in device.known_by]
     status = sign("enabled" if device.enabled else "disabled")
     return {
         "id": device.device_id,
