@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Any, ClassVar
 
 from cryptography import x509
 
@@ -22,10 +22,10 @@ from labkit.device.flash import Flash
 from labkit.device.handlers import Handlers, Received
 from labkit.device.holder import Holder
 from labkit.device.network import Network
-from labkit.device.operational import Operational
+from labkit.device.operational import Operational, Renewer, check_renewer
 from labkit.device.payload import as_json
 from labkit.device.registration import Csr, Transport
-from labkit.errors import BadCertificate, ConnectionFailed, LabError, ServerNotTrusted
+from labkit.errors import BadCertificate, ConnectionFailed, ServerNotTrusted
 from labkit.events import Events
 from labkit.hsm import Token
 from labkit.pki import chain, reading
@@ -33,10 +33,6 @@ from labkit.pki.forms import Readable
 from labkit.pki.identity import Identity
 
 _LONGEST_SHOWN = 1_000
-
-
-Renewer: TypeAlias = Literal["dps", "hub"]
-"""Whom a device asks for its next operational certificate."""
 
 Left = Callable[["Device", ServerNotTrusted], None]
 """Told of a device that left in TLS, and why."""
@@ -188,13 +184,10 @@ class Device(Holder):
             )
             found = client.register()
             assigned = Assignment(found.hub, found.device_id, found.status, found.substatus)
-            # Before the certificate: one that is installed is renewed where it was issued.
-            issued = {"issued_under": api_version} if found.chain else {}
-            self._flash.learn(
-                assignment=asdict(assigned),
-                registered=chain.thumbprint(self.certificate),
-                **issued,
-            )
+            known = {"registered": chain.thumbprint(self.certificate)}
+            if found.chain:  # before it is installed: then it is renewed where it was issued
+                known["issued_under"] = api_version
+            self._flash.learn(assignment=asdict(assigned), **known)
         self._record("provisioned", f"was assigned to {assigned.hub}")
         if found.chain:
             self._install_operational(found.chain)
@@ -211,12 +204,7 @@ class Device(Holder):
         has: then its connection ends. Raises ProvisioningFailed or NotIssued; LabError for a hub
         that knows no operational certificate yet, and for anybody else.
         """
-        if by not in get_args(Renewer):
-            raise LabError(
-                f"{by!r} renews no operational certificate",
-                expected=" or ".join(get_args(Renewer)),
-                cure='ask one of these: widget.renew_operational("hub")',
-            )
+        check_renewer(by)
         if by == "dps":
             version = self._flash.state.get("issued_under", "")
             self.provision(csr=self.operational.request(self.registration_id), api_version=version)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from cryptography import x509
 
@@ -32,6 +32,19 @@ REPORTED = "operationalCertificate"
 """The reported property of a device's twin that tells of its operational certificate: an object of
 ``issued`` and ``expires`` (ISO 8601, UTC), and ``renewals`` and ``failures``, which are counted
 since the device was made. Azure's documents recommend to report both dates, and name no names."""
+
+Renewer: TypeAlias = Literal["dps", "hub"]
+"""Whom a device asks for its next operational certificate."""
+
+
+def check_renewer(by: str) -> None:
+    """Raises LabError for whoever renews none."""
+    if by not in get_args(Renewer):
+        raise LabError(
+            f"{by!r} renews no operational certificate",
+            expected=" or ".join(get_args(Renewer)),
+            cure='ask one of these: widget.renew_operational("hub")',
+        )
 
 
 class Operational:
