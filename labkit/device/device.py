@@ -34,7 +34,6 @@ from labkit.pki.identity import Identity
 
 _LONGEST_SHOWN = 1_000
 
-
 Left = Callable[["Device", ServerNotTrusted], None]
 """Told of a device that left in TLS, and why."""
 
@@ -185,11 +184,10 @@ class Device(Holder):
             )
             found = client.register()
             assigned = Assignment(found.hub, found.device_id, found.status, found.substatus)
-            # Before the certificate: one that is installed is renewed where it was issued.
-            issued = {"issued_under": api_version} if found.chain else {}
-            self._flash.learn(
-                assignment=asdict(assigned), registered=chain.thumbprint(self.certificate), **issued
-            )
+            known = {"registered": chain.thumbprint(self.certificate)}
+            if found.chain:  # before it is installed: then it is renewed where it was issued
+                known["issued_under"] = api_version
+            self._flash.learn(assignment=asdict(assigned), **known)
         self._record("provisioned", f"was assigned to {assigned.hub}")
         if found.chain:
             self._install_operational(found.chain)

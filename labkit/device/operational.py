@@ -33,7 +33,6 @@ REPORTED = "operationalCertificate"
 ``issued`` and ``expires`` (ISO 8601, UTC), and ``renewals`` and ``failures``, which are counted
 since the device was made. Azure's documents recommend to report both dates, and name no names."""
 
-
 Renewer: TypeAlias = Literal["dps", "hub"]
 """Whom a device asks for its next operational certificate."""
 

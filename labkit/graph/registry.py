@@ -65,7 +65,7 @@ def _draw(graph: DiGraph[str], lab: Lab, namespace: Namespace) -> None:
         node,
         kind="root-ca",
         label=chain.common_name(root),
-        detail="Device Registry · credential",
+        detail="credential · root",
         state=_ca_state(lab, root, any(synchronised.values())),
     )
     for policy in namespace.policies:
@@ -96,7 +96,7 @@ def _draw_leaves(graph: DiGraph[str], lab: Lab, policy: Policy, state: StateKey)
             node,
             kind="device",
             label=device.name,
-            detail=f"operational · to {end:%Y-%m-%d}",
+            detail=f"valid to {end:%Y-%m-%d}",
             state="expired" if lab.clock.now() > end else state,
         )
         add_edge(graph, policy_node(policy), node, kind="signed")

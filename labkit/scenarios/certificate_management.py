@@ -248,7 +248,8 @@ def kept_valid(lab: Lab, answer: Any) -> Iterator[Case]:
         "its hub has taken each of them",
         lambda: all(device.operational.is_taken for device in answer),
         "a hub refuses what comes from a CA that it has not heard of: the policy is newer than "
-        "your last synchronize()",
+        "your last synchronize(). And firmware that was refused waits before it tries again: let "
+        "time pass, and run it",
     )
     yield Case(
         "thirty days have passed since the first was issued",

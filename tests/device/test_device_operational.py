@@ -13,7 +13,7 @@ from stories import Story, failed_check, said
 from labkit import Lab
 from labkit.cloud.dps.entries import SymmetricKeyAttestation
 from labkit.device import registration
-from labkit.device.device import Renewer
+from labkit.device.operational import Renewer
 from labkit.device.provisioning_client import ProvisioningClient
 from labkit.errors import (
     BadCertificate,

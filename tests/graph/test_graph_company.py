@@ -55,6 +55,18 @@ def test_states_follow_what_happens(boot: FirstBoot) -> None:
     assert of_lab(boot.story.lab).nodes[CLIENT]["state"] == "not named"
 
 
+def test_a_device_that_has_another_name_in_its_hub_is_found_there(boot: FirstBoot) -> None:
+    widget = boot.story.widget
+    boot.story.lab.dps.enrollments.create(
+        NAME,
+        certificate=widget.certificate,
+        device_id="named-otherwise",
+        certificate_authority=AUTHORITY,
+    )
+    boots(widget)
+    assert of_lab(boot.story.lab).nodes[CLIENT]["state"] == "enrolled"
+
+
 def test_a_device_whose_request_nobody_signed_is_not_at_fault(boot: FirstBoot) -> None:
     boot.ca.stop()
     with pytest.raises(ProvisioningFailed):

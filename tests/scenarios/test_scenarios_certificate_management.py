@@ -8,6 +8,8 @@ import pytest
 
 from labkit import Lab
 from labkit.device import Device
+from labkit.graph.model import of_lab
+from labkit.graph.registry import SYNCHRONISED
 from labkit.scenarios.certificate_management import (
     AT_THE_HUB,
     DELIVERY,
@@ -53,6 +55,13 @@ def test_nine_have_renewed_twice_below_one_root_and_the_stolen_one_is_over(
     board = lab.dashboard()
     assert (board.bands[Band.EXPIRED], board.renewals, board.failures) == (1, 19, 0)
     assert [report.device for report in board.expiring(0)] == [STOLEN]
+
+
+def test_the_board_does_not_say_that_somebody_has_proven_possession_of_the_registrys_ca(
+    play: Performance,
+) -> None:
+    (entry,) = play.lab.hub().certificates
+    assert of_lab(play.lab).nodes[f"hub ca {HUB}/{entry.name}"]["detail"] == SYNCHRONISED
 
 
 def test_half_of_them_have_asked_their_hub_and_half_dps(play: Performance) -> None:
