@@ -12,6 +12,7 @@ import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,9 @@ _HASHES: dict[str, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {
 }
 _PLACE = re.compile(r" \(_ssl\.c:\d+\)$")  # a line of Python's own source
 _SHUTDOWN_SECONDS = 5.0
+ANSWER_SECONDS = 60.0
+"""For the hub to acknowledge or to answer. The SDK itself waits without an end, for instance where
+a line breaks that its hub does not let it make again."""
 _LARGEST_MESSAGE = "256 KB"
 _REFUSALS = (exceptions.ServiceError, exceptions.CredentialError)
 _FAILURES = (
@@ -262,7 +266,7 @@ def send(client: Any, body: str, properties: dict[str, str]) -> None:
     made.custom_properties.update(properties)
     with _in_the_labs_words("The message did not reach the hub"):
         try:
-            client.send_message(made)
+            _in_time(client.send_message, made)
         except ValueError as error:  # the SDK weighs it before it sends
             raise LabError(
                 "The message cannot be sent",
@@ -275,7 +279,7 @@ def send(client: Any, body: str, properties: dict[str, str]) -> None:
 def twin(client: Any) -> dict[str, Any]:
     """The device's twin. Raises ConnectionFailed."""
     with _in_the_labs_words("The twin did not arrive"):
-        found: dict[str, Any] = client.get_twin()
+        found: dict[str, Any] = _in_time(client.get_twin)
         return found
 
 
@@ -283,13 +287,31 @@ def report(client: Any, properties: dict[str, Any]) -> None:
     """Patches the twin's reported properties. Raises ConnectionFailed, or LabError where the hub
     does not take them."""
     with _in_the_labs_words("The reported properties did not reach the hub"):
-        client.patch_twin_reported_properties(properties)
+        _in_time(client.patch_twin_reported_properties, properties)
 
 
 def listen(client: Any, handlers: Handlers) -> None:
     """Lets the client listen to what there are handlers for. Raises ConnectionFailed."""
     with _in_the_labs_words("The hub was not asked to tell the device"):
         handlers.attach(client)
+
+
+def _in_time(call: Callable[..., Any], *arguments: Any) -> Any:
+    """What a call of the SDK returns, or raises; after :data:`ANSWER_SECONDS` OperationTimeout."""
+    done: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(call(*arguments))
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=work, name="labkit waits for the SDK", daemon=True).start()
+    try:
+        return done.result(ANSWER_SECONDS)
+    except TimeoutError as error:
+        late = f"no answer within {ANSWER_SECONDS:g} s"
+        raise exceptions.OperationTimeout(late) from error
 
 
 @contextmanager

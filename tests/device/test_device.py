@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from complaints import refused
 from stories import Story, failed_check, open_lab, supply_chain
 
 from labkit import Lab
-from labkit.device import Device
+from labkit.device import Device, sdk
 from labkit.errors import (
     BadCertificate,
     ConnectionFailed,
@@ -127,6 +129,20 @@ def test_a_cloud_that_is_gone_is_said_in_the_labs_words(connected: Story, what: 
     connected.lab.listener.stop()
     with refused(ConnectionFailed, "Expected: a connection to the hub", "connect again"):
         ASKED[what](connected.widget)
+
+
+@pytest.mark.parametrize("what", ASKED)
+def test_a_hub_that_does_not_answer_is_not_waited_for_without_an_end(
+    connected: Story, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    ASKED[what](connected.widget)  # the first time it subscribes, too
+    monkeypatch.setattr(sdk, "ANSWER_SECONDS", 0.2)
+    for link in list(connected.lab.listener._links):
+        link.soon(partial(time.sleep, 2.0))  # the whole hub is busy
+    with refused(ConnectionFailed, "no answer within 0.2 s", "connect again"):
+        ASKED[what](connected.widget)
+    monkeypatch.undo()
+    connected.widget.send({"temperature": 21.5})
 
 
 def ring() -> list[Any]:
