@@ -69,9 +69,10 @@ def assigns(graph: DiGraph[str]) -> dict[str, bool]:
 
 def badge(lab: Lab) -> str:
     """The node at which the player says that a check failed."""
-    failure = lab.explain().failure
-    assert failure is not None
-    return _node_of(failure.name, failure.about, inspect_all(lab))
+    told = lab.explain()
+    assert told.failure is not None
+    where = inspect_all(lab), told.refusal.chain
+    return _node_of(told.failure.name, told.failure.about, *where)
 
 
 @pytest.mark.parametrize(
