@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from labkit import Lab, cli
 from labkit.cloud.hub.telemetry import Telemetry
 from labkit.monitor import line
@@ -65,6 +67,15 @@ def test_it_prints_lines_for_people_of_the_device_that_is_named(lab: Lab) -> Non
     assert shown[2:] == ["two", "21.5", "alert=yes"]
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """What runs in a shell's background ignores it, and so would whatever a test starts there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_it_without_a_traceback(lab: Lab) -> None:
     with monitoring(lab) as process:
         process.send_signal(signal.SIGINT)
