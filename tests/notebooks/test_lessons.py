@@ -183,6 +183,10 @@ live_until((lab.clock.now() - parse_moment(start)).days + 30, delivery)
 kept = delivery""",
     },
 }
+FEWER = {
+    "09-enrollment-groups": {"names(100)": "names(8)", "75]": "6]", "[75:": "[6:", "[74]": "[5]"}
+}
+"""What makes a lesson shorter, where it matters that it is run twice, and not with how many."""
 COUNTED = """\
 # What is signed to prove possession lasts a day, and answers a fresh code: it is signed anew.
 made = [entry.certificate for entry in lab.ledger().signatures]
@@ -202,6 +206,15 @@ def sources_of(notebook: Any, solutions: dict[str, str] | None = None) -> list[s
         for c in notebook.cells
         if c.cell_type == "code"
     ]
+
+
+def shortened(name: str) -> list[str]:
+    """The code of its cells, with fewer devices."""
+    found = sources_of(load(name))
+    for many, few in FEWER.get(name, {}).items():
+        assert any(many in source for source in found), f"{name} has changed: {many}"
+        found = [source.replace(many, few) for source in found]
+    return found
 
 
 def outputs_of(notebook: Any, start: str) -> list[str]:
@@ -250,7 +263,7 @@ def test_a_lesson_that_was_left_at_its_fault_can_be_run_again_and_solved(
 def test_running_all_cells_twice_in_one_kernel_makes_nothing_twice(
     name: str, tmp_path: Path
 ) -> None:
-    once = [*sources_of(load(name)), COUNTED]
+    once = [*shortened(name), COUNTED]
     shown = trainee.run(once * 2, tmp_path, FOLDER)
     assert shown[len(once) - 1] == shown[-1] != ""
     assert not any("Traceback" in text for text in shown)
@@ -258,7 +271,7 @@ def test_running_all_cells_twice_in_one_kernel_makes_nothing_twice(
 
 @pytest.mark.parametrize("name", SOLUTIONS)
 def test_running_each_cell_twice_in_a_row_is_harmless(name: str, tmp_path: Path) -> None:
-    doubled = [source for source in sources_of(load(name)) for _ in range(2)]
+    doubled = [source for source in shortened(name) for _ in range(2)]
     trainee.run(doubled, tmp_path, FOLDER)
 
 
