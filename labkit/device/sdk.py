@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from labkit.device import polling
 from labkit.device.distrust import causes, found_in
 from labkit.device.handlers import Handlers
 from labkit.device.network import Network
@@ -67,6 +68,7 @@ _FAILURES = (
     transport_exceptions.TlsExchangeAuthError,
 )
 
+polling.install()
 # Without a handler of their own, the SDK's warnings land in a notebook's output.
 for _name in ("azure.iot.device", "paho"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
