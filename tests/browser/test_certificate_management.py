@@ -74,7 +74,7 @@ def test_the_dashboard_is_sorted_and_narrowed_by_mouse_and_keyboard(
         expect(head.get_by_role("button")).to_be_focused()
         assert rows(board)[0] == "w-03"
         page.evaluate(axe)
-        for theme, name in ((LIGHT, "dashboard"), (DARK, "dashboard-dark")):
+        for theme, name in ((DARK, "dashboard-dark"), (LIGHT, "dashboard")):
             themed(page, theme)
             board.screenshot(path=shots(name))
             assert page.evaluate(AXE, ".lk-dashboard") == []
