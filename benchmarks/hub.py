@@ -87,7 +87,7 @@ def _mosquitto(directory: Path) -> Iterator[int]:
     files = ["-keyout", "broker.key", "-out", "broker.pem"]
     made = ["openssl", "req", "-x509", "-days", "2", *key, *subject, *files]
     subprocess.run(made, cwd=directory, check=True, capture_output=True)
-    (directory / "broker.conf").writemqtt.text(
+    (directory / "broker.conf").write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nuser root\n"
         f"certfile {directory}/broker.pem\nkeyfile {directory}/broker.key\n"
     )
