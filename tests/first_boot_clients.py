@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 import http.client
-import json
 import ssl
-from typing import Any
 
 import pytest
 from cryptography import x509
-from first_boot_stories import USER, VERSION, FirstBoot
-from https_clients import Answer, Client, client
+from first_boot_stories import VERSION, FirstBoot
+from https_clients import Answer, Client
+from registering import Speaker
 from stories import PATIENCE, PemDevice, Story
-from wire_clients import ANSWERS, SUBACK, MqttClient, hub_user, register, subscribe, tls
+from wire_clients import MqttClient, hub_user, tls
 
 API = f"api-version={VERSION}"
+SPEAKER = Speaker(VERSION)
 TRANSPORTS = pytest.mark.parametrize("transport", ["mqtt", "https"])
 
 
-def by_mqtt(story: Story, device: PemDevice, body: dict[str, Any], user: str = USER) -> Answer:
-    """The answer of DPS to a registration: its status is in the topic."""
-    name = user.format(story.lab.dps.id_scope, device.name)
-    with MqttClient(story.lab, tls(story.lab, device.chain_file, device.key_file)) as mqtt:
-        assert mqtt.enter(device.name, name) == 0
-        assert mqtt.ask(subscribe(ANSWERS)).kind == SUBACK
-        answer = register(mqtt, json.dumps(body).encode())
-        return Answer(int(answer.topic.split("/")[3]), {}, answer.payload)
-
-
-def by_https(story: Story, device: PemDevice, body: dict[str, Any], api: str = API) -> Answer:
-    path = f"/{story.lab.dps.id_scope}/registrations/{device.name}/register?{api}"
-    with client(story.lab, chain_file=device.chain_file, key_file=device.key_file) as https:
-        return https.ask("PUT", path, body)
-
-
-def ask(transport: str, story: Story, device: PemDevice, body: dict[str, Any]) -> Answer:
-    return (by_mqtt if transport == "mqtt" else by_https)(story, device, body)
+by_mqtt, by_https, ask = SPEAKER.by_mqtt, SPEAKER.by_https, SPEAKER.ask
 
 
 def issued(answer: Answer) -> list[x509.Certificate]:

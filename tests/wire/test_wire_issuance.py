@@ -8,7 +8,6 @@ refusal.
 from __future__ import annotations
 
 import base64
-import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -27,7 +26,6 @@ from issuance_stories import (
     DAYS,
     GROUP,
     POLICY,
-    USER,
     certificates,
     csr,
     csr_der,
@@ -38,8 +36,9 @@ from issuance_stories import (
     tampered,
 )
 from linter import beside, by_itself
+from registering import Speaker
 from stories import PATIENCE, PemDevice, Story, failed_check, pem_device, write_device
-from wire_clients import ANSWERS, SUBACK, MqttClient, hub_user, register, subscribe, tls
+from wire_clients import MqttClient, hub_user, tls
 
 from labkit.cloud.dps.allocation import WebhookAnswer
 from labkit.cloud.dps.entries import (
@@ -52,6 +51,7 @@ from labkit.cloud.hub.credentials import AUTHORITY
 from labkit.pki.authority import Authority
 
 API = "api-version=2025-07-01-preview"
+SPEAKER = Speaker("2025-07-01-preview")
 TRANSPORTS = pytest.mark.parametrize("transport", ["mqtt", "https"])
 
 
@@ -66,24 +66,7 @@ def device(story_managed: Story, tmp_path: Path) -> PemDevice:
     return pem_device(story_managed, tmp_path / "device", "widget-csr")
 
 
-def by_mqtt(story: Story, device: PemDevice, body: dict[str, Any], user: str = USER) -> Answer:
-    """The answer of DPS to a registration: its status is in the topic."""
-    name = user.format(story.lab.dps.id_scope, device.name)
-    with MqttClient(story.lab, tls(story.lab, device.chain_file, device.key_file)) as mqtt:
-        assert mqtt.enter(device.name, name) == 0
-        assert mqtt.ask(subscribe(ANSWERS)).kind == SUBACK
-        answer = register(mqtt, json.dumps(body).encode())
-        return Answer(int(answer.topic.split("/")[3]), {}, answer.payload)
-
-
-def by_https(story: Story, device: PemDevice, body: dict[str, Any], api: str = API) -> Answer:
-    path = f"/{story.lab.dps.id_scope}/registrations/{device.name}/register?{api}"
-    with client(story.lab, chain_file=device.chain_file, key_file=device.key_file) as https:
-        return https.ask("PUT", path, body)
-
-
-def ask(transport: str, story: Story, device: PemDevice, body: dict[str, Any]) -> Answer:
-    return (by_mqtt if transport == "mqtt" else by_https)(story, device, body)
+by_mqtt, by_https, ask = SPEAKER.by_mqtt, SPEAKER.by_https, SPEAKER.ask
 
 
 def issued(answer: Answer) -> list[x509.Certificate]:

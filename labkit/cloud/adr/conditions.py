@@ -43,36 +43,34 @@ def linked(order: Order, namespace: str) -> Check:
 
 def has_policy(order: Order, namespace: str, policy: Signer | None) -> Check:
     """Whether the policy that the enrollment names is there."""
-    about = order.registration_id
-    if policy is not None:
-        return passed(POLICY, about, f"{order.issuer!r} signs for {policy.days} days")
-    where = f"lab.registry.namespaces.get({namespace!r})"
-    return failed(
-        POLICY,
-        about,
-        f"the enrollment names {order.issuer!r}, and {namespace} has no such policy",
-        f"create it: {where}.policies.create({order.issuer!r})",
-        "let the enrollment name another one",
-        source=_SOURCE,
-    )
+    cures = f"create it: {_creating(order, namespace)}", "let the enrollment name another one"
+    why = f"the enrollment names {order.issuer!r}, and {namespace} has no such policy"
+    return _found(POLICY, order, policy, why, *cures, source=_SOURCE)
 
 
 def still_has_policy(order: Order, namespace: str, policy: Signer | None) -> Check:
     """Whether the policy that signed the last certificate is there; a hub asks no enrollment."""
-    about = order.registration_id
-    if policy is not None:
-        return passed(STILL, about, f"{order.issuer!r} signs for {policy.days} days")
-    where = f"lab.registry.namespaces.get({namespace!r})"
-    return failed(
-        STILL,
-        about,
-        f"{order.issuer!r} has signed it, and {namespace} has no such policy any more",
-        f"create one of that name, and synchronise: {where}.policies.create({order.issuer!r}), "
-        f"{where}.synchronize()",
+    cures = (
+        f"create one of that name, and synchronise: {_creating(order, namespace)}, "
+        f"lab.registry.namespaces.get({namespace!r}).synchronize()",
         "let the enrollment name another policy, and the device ask DPS once: "
         'widget.renew_operational("dps")',
-        source=_RENEWING,
     )
+    why = f"{order.issuer!r} has signed it, and {namespace} has no such policy any more"
+    return _found(STILL, order, policy, why, *cures, source=_RENEWING)
+
+
+def _creating(order: Order, namespace: str) -> str:
+    return f"lab.registry.namespaces.get({namespace!r}).policies.create({order.issuer!r})"
+
+
+def _found(
+    name: str, order: Order, policy: Signer | None, why: str, *cures: str, source: str
+) -> Check:
+    about = order.registration_id
+    if policy is None:
+        return failed(name, about, why, *cures, source=source)
+    return passed(name, about, f"{order.issuer!r} signs for {policy.days} days")
 
 
 def may_sign(order: Order, ca: x509.Certificate, now: datetime) -> Check:

@@ -19,6 +19,7 @@ is under way at QoS 1; what goes at QoS 0 does not wait for that.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -83,30 +84,30 @@ class Line(Protocol):
         ...
 
 
-class Face:
-    """A service as one connected client sees it."""
+class Face(ABC):
+    """A service as one connected client sees it. What is empty is nothing to most services."""
 
     @property
     def kept(self) -> Mapping[str, int]:
         """The subscriptions that the service kept of the client's last session, with their QoS."""
         return {}
 
+    @abstractmethod
     def may_subscribe(self, topic_filter: str) -> bool:
         """Whether the client may have this filter; it bounds how many it can have at all."""
-        raise NotImplementedError
 
-    def subscribed(self, subscriptions: Mapping[str, int]) -> None:
+    def subscribed(self, subscriptions: Mapping[str, int]) -> None:  # noqa: B027
         """What the client listens to from now on, and at which QoS."""
 
+    @abstractmethod
     def publish(self, message: Publish) -> Iterable[Publish] | Job | None:
         """Takes a message and gives the answers to it, the job that gives them, or None for one
         that :meth:`settle` keeps. Raises MalformedPacket for one that ends the connection."""
-        raise NotImplementedError
 
-    def settle(self) -> None:
+    def settle(self) -> None:  # noqa: B027
         """Keeps what was taken. It is acknowledged then."""
 
-    def closed(self) -> None:
+    def closed(self) -> None:  # noqa: B027
         """The connection is gone."""
 
 
