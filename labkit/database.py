@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.util import LRUCache
 
 from labkit import ids
 from labkit.errors import WorkspaceError
@@ -96,8 +99,7 @@ class Database:
         self._closed = False
         self._inserting: PoolProxiedConnection | None = None
         self._inserting_lock = threading.Lock()
-        # hidden: an error that is logged would tell the keys among them
-        self._engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
+        self._engine = _engine(path)
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin)
         event.listen(self._engine, "handle_error", _refuse_things)
@@ -105,7 +107,8 @@ class Database:
         self._kept = _Kept(self._engine)
         try:
             with self._writing.begin() as connection:
-                metadata.create_all(connection)
+                for statement in _making(metadata, len(metadata.tables)):
+                    connection.exec_driver_sql(statement)
         except DatabaseError as error:
             raise WorkspaceError(
                 f"{path} cannot be used",
@@ -224,6 +227,36 @@ def closed() -> WorkspaceError:
     return WorkspaceError(
         "This lab is closed", cure="run the cell that opens it, and those below it, again"
     )
+
+
+_compiled = LRUCache[Any, Any](1000)
+
+
+def _engine(path: Path) -> Engine:
+    """What a statement looks like in SQLite is found out once for all databases of a process: it
+    takes longer than to run it."""
+    # hidden: an error that is logged would tell the keys among them
+    engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
+    engine.dialect = _dialect()
+    return engine.execution_options(compiled_cache=_compiled)
+
+
+@cache
+def _dialect() -> Dialect:
+    """Initialised by a connection, and the same for all: compiled statements are kept by it."""
+    engine = create_engine("sqlite://")
+    engine.connect().close()
+    return engine.dialect
+
+
+@cache
+def _making(metadata: MetaData, _number: int) -> tuple[str, ...]:
+    """What makes those of so many tables that are absent, with their indexes."""
+    made: list[CreateTable | CreateIndex] = []
+    for table in metadata.sorted_tables:
+        made.append(CreateTable(table, if_not_exists=True))
+        made += [CreateIndex(index, if_not_exists=True) for index in table.indexes]
+    return tuple(str(each.compile(dialect=_dialect())) for each in made)
 
 
 def _configure(connection: Any, _record: Any) -> None:
