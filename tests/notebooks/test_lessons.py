@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -186,35 +189,45 @@ kept = delivery""",
 FEWER = {
     "09-enrollment-groups": {"names(100)": "names(8)", "75]": "6]", "[75:": "[6:", "[74]": "[5]"}
 }
-"""What makes a lesson shorter, where it matters that it is run twice, and not with how many."""
+"""What makes a lesson shorter, where it matters how often it is run, and not with how many."""
+REPORT = re.compile(r": \d+ of \d+, (solved|not yet)")
+"""What an exercise says at first."""
 COUNTED = """\
-# What is signed to prove possession lasts a day, and answers a fresh code: it is signed anew.
+# Each renewal is another certificate of a device: they are counted by the devices.
+from labkit.pki import chain
 made = [entry.certificate for entry in lab.ledger().signatures]
-lasting = [c for c in made if (c.not_valid_after_utc - c.not_valid_before_utc).days > 1]
-print(len(lasting), len(lab.devices), len(list(lab.dps.certificates)),
+print(len([c for c in made if chain.is_ca(c)]), len(lab.devices), len(list(lab.dps.certificates)),
       len(list(lab.dps.enrollment_groups)), len(lab.hub().devices))"""
+
 
 
 def load(name: str) -> Any:
     return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
 
 
-def sources_of(notebook: Any, solutions: dict[str, str] | None = None) -> list[str]:
-    """The code of its cells, with the exercises as they are or with these solutions."""
-    return [
-        next((solutions[t] for t in c.metadata.get("tags", []) if t in (solutions or {})), c.source)
-        for c in notebook.cells
+def lesson(name: str, *, solved: bool = False) -> list[str]:
+    """The code of a lesson, with fewer devices; with its exercises as they are, or solved."""
+    solutions = SOLUTIONS[name] if solved else {}
+    found = [
+        next((solutions[tag] for tag in c.metadata.get("tags", []) if tag in solutions), c.source)
+        for c in load(name).cells
         if c.cell_type == "code"
     ]
-
-
-def shortened(name: str) -> list[str]:
-    """The code of its cells, with fewer devices."""
-    found = sources_of(load(name))
     for many, few in FEWER.get(name, {}).items():
         assert any(many in source for source in found), f"{name} has changed: {many}"
         found = [source.replace(many, few) for source in found]
     return found
+
+
+def fault_of(name: str) -> int:
+    """How many cells of code a trainee has run who leaves when the fault of *Break it* is made."""
+    cells = load(name).cells
+    broken = next(n for n, c in enumerate(cells) if "## Break it" in c.source)
+    return sum(c.cell_type == "code" for c in cells[: broken + 2])
+
+
+def twice_each(cells: list[str]) -> list[str]:
+    return [cell for cell in cells for _ in range(2)]
 
 
 def outputs_of(notebook: Any, start: str) -> list[str]:
@@ -242,37 +255,46 @@ def test_exercises_are_committed_unsolved(name: str) -> None:
     assert all("not yet" in text for text in outputs_of(load(name), "check("))
 
 
-@pytest.mark.parametrize("name", SOLUTIONS)
-def test_a_lesson_that_was_left_at_its_fault_can_be_run_again_and_solved(
-    name: str, tmp_path: Path
-) -> None:
-    """The kernel dies after the fault of *Break it* was made; a new one runs all cells, with the
-    reference solution, and that is accepted."""
-    notebook = load(name)
-    broken = next(n for n, c in enumerate(notebook.cells) if "## Break it" in c.source)
-    left = [c.source for c in notebook.cells[: broken + 2] if c.cell_type == "code"]
-    trainee.run(left, tmp_path, FOLDER)
-    solved = sources_of(notebook, SOLUTIONS[name])
-    shown = trainee.run(solved, tmp_path, FOLDER)
-    reports = [text for source, text in zip(solved, shown, strict=True) if "check(" in source]
-    assert reports
-    assert all("solved" in report for report in reports), reports
+@dataclass(frozen=True)
+class Lived:
+    """What the cells of a lesson have shown to a trainee: in the kernel that they ``left``, in a
+    ``first`` run of all cells, in a second as far as the exercise (``again``), and from there on,
+    where it was ``solved``. ``first`` and ``again`` end in what there is in the lab."""
+
+    left: list[str]
+    first: list[str]
+    again: list[str]
+    solved: list[str]
 
 
-@pytest.mark.parametrize("name", SOLUTIONS)
-def test_running_all_cells_twice_in_one_kernel_makes_nothing_twice(
-    name: str, tmp_path: Path
-) -> None:
-    once = [*shortened(name), COUNTED]
-    shown = trainee.run(once * 2, tmp_path, FOLDER)
-    assert shown[len(once) - 1] == shown[-1] != ""
+@pytest.fixture(scope="module", params=SOLUTIONS)
+def lived(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Lived:
+    """A trainee runs each cell twice in a row, up to the fault of *Break it*; then the kernel dies.
+    In a new one they run all cells, and all once more: then each cell behind the fault twice in a
+    row, and the reference solution in its place."""
+    name, home = request.param, tmp_path_factory.mktemp("lesson")
+    cells, solved, fault = lesson(name), lesson(name, solved=True), fault_of(name)
+    exercise = next(n for n, cell in enumerate(solved) if cell in SOLUTIONS[name].values())
+    left = trainee.run(twice_each(cells[:fault]), home, FOLDER)
+    first = [*cells, COUNTED]
+    again = [*cells[:fault], *twice_each(cells[fault:exercise]), COUNTED]
+    shown = iter(trainee.run([*first, *again, *solved[exercise:]], home, FOLDER))
+    return Lived(left, list(islice(shown, len(first))), list(islice(shown, len(again))), [*shown])
+
+
+def test_a_lesson_that_was_left_at_its_fault_can_be_run_and_solved(lived: Lived) -> None:
+    reports = "\n".join(lived.solved)
+    assert set(REPORT.findall(reports)) == {"solved"}, reports
+
+
+def test_running_all_cells_again_makes_nothing_twice(lived: Lived) -> None:
+    assert lived.first[-1] == lived.again[-1] != ""
+
+
+def test_running_a_cell_twice_in_a_row_is_harmless(lived: Lived) -> None:
+    """Where one raises, the fixture says which; none may show what was caught either."""
+    shown = (*lived.left, *lived.first, *lived.again, *lived.solved)
     assert not any("Traceback" in text for text in shown)
-
-
-@pytest.mark.parametrize("name", SOLUTIONS)
-def test_running_each_cell_twice_in_a_row_is_harmless(name: str, tmp_path: Path) -> None:
-    doubled = [source for source in shortened(name) for _ in range(2)]
-    trainee.run(doubled, tmp_path, FOLDER)
 
 
 def test_a_refresh_changes_nothing_that_is_committed(tmp_path: Path) -> None:

@@ -16,7 +16,12 @@ from pathlib import Path
 
 _SECONDS = 900
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["labkit.scenarios", "labkit.ui.player", "IPython", "ipywidgets"])
+_FORKS.set_forkserver_preload(
+    [
+        *("labkit.scenarios", "labkit.ui.player", "labkit.device.sdk", "labkit.graph.model"),
+        *("networkx", "IPython", "ipywidgets"),
+    ]
+)
 
 
 class CellFailed(AssertionError):
