@@ -137,5 +137,5 @@ class BooksByCalls(Books):
             assert identities == [record.assigned_hub], "in one hub, and only there"
 
 
-BooksByCalls.TestCase.settings = profile(examples=30, steps=40)
+BooksByCalls.TestCase.settings = profile(examples=12, steps=40)
 TestBooks = BooksByCalls.TestCase

@@ -200,7 +200,6 @@ print(len([c for c in made if chain.is_ca(c)]), len(lab.devices), len(list(lab.d
       len(list(lab.dps.enrollment_groups)), len(lab.hub().devices))"""
 
 
-
 def load(name: str) -> Any:
     return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
 

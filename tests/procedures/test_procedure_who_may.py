@@ -399,7 +399,7 @@ class StoryByCalls(Story):
     open = ByCalls
 
 
-StoryByCalls.TestCase.settings = profile(examples=15, steps=50)
+StoryByCalls.TestCase.settings = profile(examples=6, steps=50)
 TestWhoMay = StoryByCalls.TestCase
 
 

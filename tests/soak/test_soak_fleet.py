@@ -1,7 +1,7 @@
-"""A hundred devices with a key in a token each, at work on the real wire, through an expiry roll
+"""A fleet with a key in a token each, at work on the real wire, through an expiry roll
 and through a breach: what the issue claims of both is measured here, and printed.
 
-LAB_SOAK_FLEET is how many devices there are.
+LAB_SOAK_FLEET is how many devices there are. The whole: 100.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from stories import Story
 from labkit.device import Device
 from labkit.drill import Fleet
 
-COUNT = int(os.environ.get("LAB_SOAK_FLEET", "100"))
+COUNT = int(os.environ.get("LAB_SOAK_FLEET", "24"))
 GROUP = "technician-z"
 CARELESS = "smart-x-widget-002"
 PATIENCE = 300.0

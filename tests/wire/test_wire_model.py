@@ -292,5 +292,5 @@ def test_whatever_is_asked_over_the_wire_the_model_agrees(server: Server) -> Non
             return Sockets(path, server)
 
     run_state_machine_as_test(
-        BooksOverTheWire, settings=profile(examples=20, steps=40, shrink=False)
+        BooksOverTheWire, settings=profile(examples=5, steps=40, shrink=False)
     )
