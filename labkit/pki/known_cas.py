@@ -1,4 +1,5 @@
-"""The CAs above a device, validated once: the next device below them needs only its own check.
+"""The CAs above a device, validated once: the next device below them needs only its own check,
+and a device that comes again needs none.
 
 A fleet comes with one and the same CAs, and each signature among them costs as much as the
 device's own. What path validation finds out about them is the same for every device:
@@ -6,6 +7,9 @@ device's own. What path validation finds out about them is the same for every de
     whole validation accepted     device A ── I1 ── I2 ── root     I1 … root are kept
     the next with the same CAs    device B ── I1                   the same verifier, I1 its anchor;
                                                                    I1 … root: are they valid now?
+    device B once more            ·                                are all of them valid now?
+
+A device does come again: it registers, and asks for the outcome until that is known.
 
 Only an acceptance is shortened, never a refusal: whatever this way does not accept is validated as
 a whole. And nothing is kept where the device itself has a say in what becomes of its CAs, or
@@ -31,7 +35,8 @@ from labkit.pki import chain
 
 KEPT = 64
 """Ways up that are kept for one set of anchors; the oldest makes room."""
-_SHORTEST = 3  # a device, its issuer and an anchor above: below that nothing is saved
+DEVICES_KEPT = 1024
+"""Devices that are kept, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class KnownCas:
     def __init__(self, anchors: Sequence[x509.Certificate]) -> None:
         self._anchors = frozenset(anchors)
         self._kept: OrderedDict[tuple[x509.Certificate, ...], WayUp] = OrderedDict()
+        self._came: OrderedDict[tuple[x509.Certificate, WayUp], None] = OrderedDict()
         self._lock = threading.Lock()
 
     def find(self, presented: Sequence[x509.Certificate], at: datetime) -> WayUp | None:
@@ -62,11 +68,23 @@ class KnownCas:
         usable = way is not None and way.is_valid(at) and self._may_be_shortened(presented[0])
         return way if usable else None
 
+    def came_before(self, device: x509.Certificate, way: WayUp, at: datetime) -> bool:
+        """Whether this device was accepted by this way, and is valid now."""
+        valid = device.not_valid_before_utc <= at <= device.not_valid_after_utc
+        return valid and (device, way) in self._came
+
+    def came(self, device: x509.Certificate, way: WayUp) -> None:
+        """Keeps that the device was accepted by this way, which :meth:`find` gave."""
+        with self._lock:
+            self._came[device, way] = None
+            if len(self._came) > DEVICES_KEPT:
+                self._came.popitem(last=False)
+
     def keep(self, presented: Sequence[x509.Certificate], path: Sequence[x509.Certificate]) -> None:
         """Keeps the CAs of a ``path`` that the whole validation of ``presented`` accepted, unless
         it has to be made again for the next device."""
         above = tuple(presented[1:])
-        if len(path) < _SHORTEST or above in self._kept:
+        if above in self._kept:
             return
         with suppress(*chain.UNREADABLE):  # what strangers put beside a good chain
             if self._may_be_shortened(path[0]) and self._is_the_only_way(above, path[1:]):

@@ -79,7 +79,11 @@ def _shortened(
     """The path by CAs that were validated before; empty where the whole is to be validated."""
     with suppress(VerificationError, *chain.UNREADABLE):
         if way := known.find(presented, at):
-            return [*_validated(presented[0], (), way.cas[:1], at, purpose), *way.cas[1:]]
+            device = presented[0]
+            if not known.came_before(device, way, at):
+                _validated(device, (), way.cas[:1], at, purpose)
+                known.came(device, way)
+            return [device, *way.cas]
     return []
 
 

@@ -144,7 +144,7 @@ def judge(
         return Verdict(presented, anchors, moment, purpose, ([], refusal))
     path, refusal = policy.verify(presented, anchors, moment, purpose)
     # The verifier reads only the extensions that it needs; a broken one is broken all the same.
-    if path and (fault := chain.fault(path[0]) or _fault_of_cas(tuple(path[1:]))):
+    if path and (fault := _fault_of(tuple(path[:1])) or _fault_of(tuple(path[1:]))):
         path, refusal = [], fault
     return Verdict(presented, anchors, moment, purpose, (path, refusal))
 
@@ -157,8 +157,8 @@ def may_issue(certificate: x509.Certificate, at: datetime) -> bool:
 
 
 @lru_cache(maxsize=1024)  # the same CAs come with every device, and to read them takes its time
-def _fault_of_cas(cas: tuple[x509.Certificate, ...]) -> str:
-    return next(filter(None, map(chain.fault, cas)), "")
+def _fault_of(certificates: tuple[x509.Certificate, ...]) -> str:
+    return next(filter(None, map(chain.fault, certificates)), "")
 
 
 class _Walk:

@@ -95,6 +95,37 @@ def test_of_a_known_chain_only_the_devices_own_signature_is_verified(
     assert steps == [((), (LOW.certificate,))]
 
 
+@pytest.mark.parametrize("days", [0, 99.9, 101, 201, 301, -11])
+@pytest.mark.parametrize("kind", SIBLINGS)
+def test_a_device_that_comes_again_is_judged_as_if_it_were_its_first_time(
+    kind: str, days: float
+) -> None:
+    """Whatever was said of it today, and whatever has expired since."""
+    known()
+    sent = SIBLINGS[kind]().certificate, *ABOVE
+    asked(*sent)
+    assert asked(*sent) == asked(*sent) == anew(*sent)
+    known()
+    asked(*sent)
+    assert asked(*sent, days=days) == anew(*sent, days=days)
+
+
+def test_of_a_device_that_comes_again_nothing_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    known()
+    sent = forge.device("b", LOW).certificate, *ABOVE
+    first = asked(*sent)
+    monkeypatch.setattr(policy, "_validated", lambda *_: pytest.fail("validated once more"))
+    assert asked(*sent) == first
+
+
+def test_no_more_devices_are_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labkit.pki.known_cas.DEVICES_KEPT", 2)
+    known()
+    for name in "bcd":
+        assert asked(forge.device(name, LOW).certificate, *ABOVE)[0]
+    assert len(policy._known_cas((ROOT.certificate,), policy.CLIENT)._came) == 2
+
+
 def test_a_device_that_is_trusted_itself_is_its_own_path() -> None:
     trusted = forge.device("b", LOW)
     anchors = ROOT, trusted
