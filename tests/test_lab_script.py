@@ -272,12 +272,13 @@ def test_every_stage_is_run_and_counted_whatever_the_others_did(set_up: Tree) ->
     assert stages == [
         ("lint", "FAILED"),
         ("unit", "FAILED"),
+        ("cloud", "FAILED"),
         ("system", "FAILED"),
         ("notebooks", "FAILED"),
         ("browser", "skipped"),
     ]
     assert "*** BROWSER TESTS SKIPPED" in result.stdout
-    assert result.stdout.endswith("\n0 passed, 4 failed, 1 skipped\n")
+    assert result.stdout.endswith("\n0 passed, 5 failed, 1 skipped\n")
 
 
 def test_one_stage_ends_as_its_tool_did(set_up: Tree) -> None:
