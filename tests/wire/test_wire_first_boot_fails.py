@@ -357,6 +357,19 @@ def test_trust_bundles_over_the_service_api(boot: FirstBoot) -> None:
         assert service.ask("GET", path).status == 404
 
 
+def test_there_are_only_so_many(boot: FirstBoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is there can be replaced still, and of the other kind there may be as many."""
+    monkeypatch.setattr("labkit.cloud.dps.resources.MOST", 1)
+    bundles, cas = boot.story.lab.dps.trust_bundles, [boot.story.company.certificate]
+    bundles.create("first", cas)
+    with pytest.raises(ServiceRefusal) as caught:
+        bundles.create("second", cas)
+    assert caught.value.error.code == 400203
+    assert "delete a trust bundle" in str(caught.value)
+    assert bundles.create("first", cas).id == "first"
+    assert len(list(bundles)) == len(list(boot.story.lab.dps.certificate_authorities)) == 1
+
+
 def test_a_bundle_goes_out_without_a_request_too_and_under_its_version_alone(
     boot: FirstBoot, device: PemDevice
 ) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
 
-from sqlalchemy import JSON, Column, Connection, String, Table, bindparam, delete, select
+from sqlalchemy import JSON, Column, Connection, String, Table, bindparam, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from labkit import ids
@@ -27,6 +27,10 @@ from labkit.cloud.store import Base, etag_matches, new_etag
 from labkit.database import Database, UtcDateTime
 from labkit.events import Events
 from labkit.trace import failed
+
+MOST = 100
+"""Of one kind. Azure's documents name no number: this keeps a mistake from filling a disk."""
+ROOM = "there is room for one more"
 
 _table = Table(
     "dps_resource",
@@ -123,11 +127,13 @@ class ResourceBook(ABC, Generic[R]):
         """The thing, out of what was kept of it."""
 
     def _keep(self, name: str, said: Any, if_match: str = "") -> R:
-        """Puts it in place. Raises ServiceRefusal (412)."""
+        """Puts it in place. Raises ServiceRefusal (412; 400 where there are too many)."""
         now = self._clock.now()
         with self._refusals.told("dps", name), self._database.quick_write() as connection:
             self._check_etag(connection, name, if_match)
             row = _find.first(connection, of_kind=self.collection, wanted=ids.key(name))
+            if row is None:
+                self._check_room(connection, name)
             spelled, created = (row[0], row[3]) if row is not None else (name, now)
             stamp = Stamp(new_etag(), created, now)
             values = {"etag": stamp.etag, "created": created, "updated": now}
@@ -136,6 +142,13 @@ class ResourceBook(ABC, Generic[R]):
         verb = "is there now" if row is None else "is another from now on"
         self._events.record("dps", self.noun, f"{self._named(spelled)} {verb}", name=spelled)
         return self._read(spelled, said, stamp)
+
+    def _check_room(self, connection: Connection, name: str) -> None:
+        of_kind = select(func.count()).select_from(_table).where(_table.c.kind == self.collection)
+        if connection.execute(of_kind).scalar_one() >= MOST:
+            why = f"{MOST} are there already"
+            cure = f"delete a {self.noun} that no enrollment names"
+            raise Denial(codes.TOO_MANY, failed(ROOM, name, why, cure))
 
     def _check_name(self, name: str) -> None:
         if not ids.is_valid(name):
