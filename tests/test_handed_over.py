@@ -104,6 +104,23 @@ def test_whoever_renews_must_be_able_to_sign(story: Story) -> None:
     assert widget.certificate == before
 
 
+def test_whom_the_firmware_asks_must_be_able_to_sign(story: Story) -> None:
+    firmware: Any = story.widget.firmware
+    firmware.issuer = story.technician
+    with pytest.raises(BadRequest) as caught:
+        firmware.issuer = "Technician-Z"
+    assert caught.value.found == "a value of type str"
+    assert firmware.issuer is story.technician
+
+
+def test_a_name_in_place_of_the_device_to_steal_from(story: Story) -> None:
+    mallory: Any = story.lab.attacker("Mallory")
+    with pytest.raises(BadRequest) as caught:
+        mallory.steal(story.widget.name)
+    assert caught.value.found == "a value of type str"
+    assert mallory.victims == []
+
+
 def test_the_clock_takes_the_text_that_the_lab_is_opened_with(story: Story) -> None:
     assert f"{story.lab.clock.set('2031-09-06T09:00:00Z'):%Y-%m-%d %H:%M}" == "2031-09-06 09:00"
     with pytest.raises(LabError, match="not a moment in time"):

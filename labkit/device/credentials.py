@@ -19,7 +19,7 @@ from typing import Protocol
 from cryptography import x509
 
 from labkit.device.flash import Flash
-from labkit.errors import BadCertificate, LabError, NotFound
+from labkit.errors import BadCertificate, BadRequest, LabError, NotFound
 from labkit.hsm import Algorithm, Token, TokenKey
 from labkit.pki import chain, renewal, request
 from labkit.pki.identity import Identity
@@ -37,6 +37,17 @@ class Issuer(Protocol):
 
         Raises LabError where it does not issue, and says why.
         """
+
+
+def check_issuer(issuer: object, refused: str, cure: str) -> None:
+    """Raises BadRequest for what cannot answer a request, before a key is made for nothing."""
+    if not hasattr(issuer, "issue"):
+        raise BadRequest(
+            refused,
+            expected="a CA that answers its request",
+            found=f"a value of type {type(issuer).__name__}",
+            cure=f"hand over the CA itself: {cure}",
+        )
 
 
 class Credentials:

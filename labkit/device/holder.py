@@ -9,10 +9,10 @@ from datetime import datetime
 from cryptography import x509
 
 from labkit.device import update
-from labkit.device.credentials import Credentials, Issuer
+from labkit.device.credentials import Credentials, Issuer, check_issuer
 from labkit.device.flash import Flash
 from labkit.device.update import Arrived, UpdateRefused
-from labkit.errors import BadCertificate, BadRequest
+from labkit.errors import BadCertificate
 from labkit.events import Events
 from labkit.hsm import Algorithm, Token, TokenKey
 from labkit.pki import chain, reading
@@ -92,13 +92,7 @@ class Holder:
         service takes it for another device. An open connection stays as it is, too. Raises what
         the issuer raises; the device is then as it was.
         """
-        if not hasattr(issuer, "issue"):  # before a key is made for nothing
-            raise BadRequest(
-                f"{self.name} is not renewed",
-                expected="a CA that answers its request",
-                found=f"a value of type {type(issuer).__name__}",
-                cure="hand over the CA itself: widget.renew(technician)",
-            )
+        check_issuer(issuer, f"{self.name} is not renewed", "widget.renew(technician)")
         asked = self.request_certificate(common_name, algorithm=algorithm)
         self.accept_certificate(issuer.issue(asked))
         return self.certificate

@@ -24,7 +24,7 @@ from labkit.drill.attempts import DPS, GOT_IN, Attempt
 from labkit.drill.grounds import Grounds
 from labkit.drill.loot import Bag, Loot
 from labkit.drill.siege import Siege
-from labkit.errors import ConnectionFailed, LabError, NotFound, ProvisioningFailed
+from labkit.errors import BadRequest, ConnectionFailed, LabError, NotFound, ProvisioningFailed
 from labkit.pki.identity import Identity
 
 LONGEST_NAME: Final = 32
@@ -55,8 +55,16 @@ class Attacker:
         that lies in a file. Where it does not, the token is asked for it, and its files are
         copied; the loot tells how that went. The device notices nothing.
 
-        What was stolen before is replaced, but a key that was stolen is not lost again.
+        What was stolen before is replaced, but a key that was stolen is not lost again. Raises
+        BadRequest for what is no device.
         """
+        if not isinstance(device, Device):
+            raise BadRequest(
+                f"{self.name} finds nothing to steal from",
+                expected="a device of the lab",
+                found=f"a value of type {type(device).__name__}",
+                cure="hand over the device itself: lab.device(name) finds it",
+            )
         place, name = self._grounds, device.name
         flash = folder_of(place.path / "devices", name)
         account = tuple(loot.account(device, flash, place.path))

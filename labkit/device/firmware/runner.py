@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
-from labkit.device.credentials import Issuer
+from labkit.device.credentials import Issuer, check_issuer
 from labkit.device.firmware.decisions import after, decide
 from labkit.device.firmware.policies import Policies
 from labkit.device.firmware.values import (
@@ -50,13 +50,12 @@ _LOOKS_EVERY = 0.5
 class Firmware:
     """What a device does by itself. Its policies and its memory are in the device's flash.
 
-    ``issuer`` is whom it asks for its next certificate: a CA, or a service. It is a part of the
-    program, and so not kept: without one the device renews nothing.
+    Whom it asks for its next certificate (:attr:`issuer`) is a part of the program: not kept.
     """
 
     def __init__(self, device: Device, flash: Flash, tell: Callable[[str, str], None]) -> None:
         self._device, self._flash, self._tell = device, flash, tell
-        self.issuer: Issuer | None = None
+        self._issuer: Issuer | None = None
         self._remembering, self._stepping = threading.Lock(), threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake, self._leaving = threading.Event(), threading.Event()
@@ -68,6 +67,19 @@ class Firmware:
         return f"<Firmware of {self._device.name!r}: {self.next}>"
 
     # ---- how it is configured, and what it knows
+
+    @property
+    def issuer(self) -> Issuer | None:
+        """Whom it asks for its next certificate: a CA, or a service. Without one the device renews
+        nothing. Setting it raises BadRequest for what cannot answer."""
+        return self._issuer
+
+    @issuer.setter
+    def issuer(self, issuer: Issuer | None) -> None:
+        if issuer is not None:
+            refused = f"The firmware of {self._device.name} cannot ask that for its certificates"
+            check_issuer(issuer, refused, "widget.firmware.issuer = technician")
+        self._issuer = issuer
 
     @property
     def policies(self) -> Policies:
