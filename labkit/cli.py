@@ -51,23 +51,24 @@ def _doctor(_: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    from labkit.explanation import Explanation
     from labkit.wire.http.refusals import to_json
 
-    found = _explanation(options)
+    refusal = _find_refusal(options)
     if options.json:
-        print(json.dumps(to_json(found.refusal), indent=2))
+        print(json.dumps(to_json(refusal), indent=2))
         return 0
-    print(f"Tracking ID {found.tracking_id}, {found.at:%Y-%m-%d %H:%M:%S} by the lab's clock")
-    print(found)
+    print(f"Tracking ID {refusal.tracking_id}, {refusal.at:%Y-%m-%d %H:%M:%S} by the lab's clock")
+    print(Explanation(refusal))
     return 0
 
 
-def _explanation(options: argparse.Namespace) -> Any:
+def _find_refusal(options: argparse.Namespace) -> Any:
     from labkit.cloud.refusals import Refusals
     from labkit.cloud.store import Base
     from labkit.database import Database
     from labkit.events import Events
-    from labkit.explanation import explained
+    from labkit.explanation import find_refusal, last_refusal
 
     if bool(options.tracking_id) == (options.last or bool(options.device)):
         raise LabError(
@@ -76,7 +77,9 @@ def _explanation(options: argparse.Namespace) -> Any:
     path = existing(locate(options.workspace))
     clock = Clock(path / "clock.json")
     refusals = Refusals(Database(path / "cloud.db", Base.metadata), clock, Events(clock))
-    return explained(refusals, options.tracking_id, device=options.device)
+    if options.tracking_id:
+        return find_refusal(refusals, options.tracking_id)
+    return last_refusal(refusals, options.device)
 
 
 def _monitor(options: argparse.Namespace) -> int:

@@ -25,11 +25,10 @@ class Explanation:
     """The trace of one refusal. Shows itself in a notebook; ``str()`` gives it as text.
 
     Tracking ID and time are attributes and not part of the text: they differ at every run.
-    ``let_in`` are the services that have let the device in since: ``dps``, or hubs by their names.
     """
 
-    def __init__(self, refusal: Refusal, let_in: Sequence[str] = ()) -> None:
-        self.refusal, self.let_in = refusal, tuple(let_in)
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
         self.tracking_id, self.at = refusal.tracking_id, refusal.at
         self.checks = refusal.checks
 
@@ -73,13 +72,6 @@ class Explanation:
         sent = self._sent()
         return sent and f"{'Shown was' if self._is_proof else 'It sent'}: {sent}"
 
-    @property
-    def since(self) -> str:
-        """That it is over, where it is: ``Since then DPS has let it in``."""
-        names = ["DPS" if service == "dps" else service for service in self.let_in]
-        has = "has" if len(names) == 1 else "have"
-        return f"Since then {' and '.join(names)} {has} let it in" if names else ""
-
     def __str__(self) -> str:
         return "\n".join(self._lines())
 
@@ -106,8 +98,6 @@ class Explanation:
                 yield _indented(f"{number}. {cure}", "  ")
         if self.failure and self.failure.source:
             yield f"See: {self.failure.source}"
-        if self.since:
-            yield self.since
 
     @property
     def in_silence(self) -> bool:
@@ -177,7 +167,6 @@ class Explanation:
             f"<div><p>{self._opening()}{f'<br>{e(self.shown)}' if self.shown else ''}</p>"
             f'<ol style="list-style:none;padding-left:0">{rows}</ol>'
             + (f"<p><b>{heading}:</b></p><ol>{cures}</ol>{source}" if cures else "")
-            + (f"<p>{e(self.since)}</p>" if self.since else "")
             + "</div>"
         )
 
@@ -269,13 +258,6 @@ def find_refusal(refusals: Refusals, what: str) -> Refusal:
             cure="ask for the last one: lab.explain(), or labkit explain --last",
         )
     return found
-
-
-def explained(refusals: Refusals, what: str | None = None, *, device: str = "") -> Explanation:
-    """A refusal by its tracking ID (``what``), or the most recent one: of one device where it is
-    named. Raises NotFound."""
-    found = find_refusal(refusals, what) if what is not None else last_refusal(refusals, device)
-    return Explanation(found, refusals.over(found))
 
 
 def last_refusal(refusals: Refusals, device: str = "") -> Refusal:

@@ -253,16 +253,17 @@ class Lab:
     def explain(self, what: str | Device | ServiceRefusal | None = None) -> Explanation:
         """Why somebody was refused: by tracking ID, by device or its name (its last refusal), by
         the refusal itself, or the last of all. Raises NotFound."""
-        from labkit.explanation import explained
+        from labkit.explanation import Explanation, find_refusal, last_refusal
 
         refusals = self._rooms.cloud.refusals
         self.listener.settle()
         if isinstance(what, ServiceRefusal):
-            return explained(refusals, what.tracking_id)
-        if isinstance(what, str) and what not in self._supply_chain.device_names():
-            return explained(refusals, what)
-        name = what if isinstance(what, str) else what.name if what else ""
-        return explained(refusals, device=name)
+            what = what.tracking_id
+        if not isinstance(what, str):
+            return Explanation(last_refusal(refusals, what.name if what else ""))
+        if what in self._supply_chain.device_names():
+            return Explanation(last_refusal(refusals, what))
+        return Explanation(find_refusal(refusals, what))
 
     def graph(self, *, servers: bool = False) -> Picture:
         """Chain, enrollments, hub and what each device presented last, in one picture; with the

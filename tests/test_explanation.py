@@ -56,25 +56,6 @@ def test_nothing_in_the_text_differs_from_run_to_run(leaf_only: Story) -> None:
     assert found.at.isoformat()[:19] not in str(found)
 
 
-def test_of_a_device_that_was_let_in_since_it_is_told_that_this_is_over(leaf_only: Story) -> None:
-    """By whom; and no more once it is refused again."""
-    lab, widget = leaf_only.lab, leaf_only.widget
-    assert "Since then" not in str(lab.explain(widget))
-    refused_first = lab.explain(widget).tracking_id
-    widget.install_chain(lab.issued_chain(widget.name))
-    widget.provision()
-    assert str(lab.explain(widget)).endswith("Since then DPS has let it in")
-    widget.connect()
-    told = "Since then DPS and contoso-hub have let it in"
-    for way in (widget, widget.name, None, refused_first):
-        assert str(lab.explain(way)).endswith(told)
-    assert told in lab.explain(widget)._repr_mimebundle_()["text/html"]
-    widget.install_chain(widget.chain[:1])
-    with pytest.raises(ProvisioningFailed):
-        widget.provision()
-    assert "Since then" not in str(lab.explain(widget))
-
-
 def test_all_ways_of_asking_lead_to_the_same_refusal(leaf_only: Story) -> None:
     lab = leaf_only.lab
     last = lab.explain()

@@ -137,16 +137,6 @@ def all_of(database: Database) -> list[Presentation]:
     return sorted(found, key=lambda visit: visit.seen, reverse=True)
 
 
-def let_in_since(database: Database, device: str, moment: datetime) -> list[str]:
-    """The services (``dps``, or hubs by their names) that let the device in at its last visit, if
-    that was later than this moment, in the order of these visits."""
-    mine = (Presentation.device == device) & Presentation.accepted & (Presentation.at > moment)
-    with database.read() as session:
-        return list(
-            session.scalars(select(Presentation.service).where(mine).order_by(Presentation.seen))
-        )
-
-
 def attempts(database: Database) -> list[Presentation]:
     """The last refused visit under each name by somebody who did not have the key of the
     device's last accepted visit: a stranger, a thief, or a device nobody knows. Newest first."""

@@ -14,7 +14,6 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from labkit.clock import Clock
-from labkit.cloud import presentations
 from labkit.cloud.presented import Presented
 from labkit.cloud.store import Base
 from labkit.database import Database
@@ -189,10 +188,6 @@ class Refusals:
             query = query.where(Refusal.service == service)
         with self._database.read() as session:
             return list(session.scalars(query))
-
-    def over(self, refusal: Refusal) -> list[str]:
-        """The services that have let the device in since: ``dps``, or hubs by their names."""
-        return presentations.let_in_since(self._database, refusal.device, refusal.at)
 
     def count(self) -> int:
         with self._database.read() as session:
