@@ -102,7 +102,6 @@ class Database:
         self._engine = _engine(path)
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin)
-        event.listen(self._engine, "handle_error", _refuse_things)
         self._writing = self._engine.execution_options(labkit_begin="BEGIN IMMEDIATE")
         self._kept = _Kept(self._engine)
         try:
@@ -243,9 +242,12 @@ def _engine(path: Path) -> Engine:
 
 @cache
 def _dialect() -> Dialect:
-    """Initialised by a connection, and the same for all: compiled statements are kept by it."""
+    """Initialised by a connection, and the same for all: compiled statements are kept by it, and
+    what becomes of an error is the dialect's, too."""
     engine = create_engine("sqlite://")
+    event.listen(engine, "handle_error", _refuse_things)
     engine.connect().close()
+    engine.dispose()
     return engine.dialect
 
 

@@ -156,7 +156,7 @@ def may_issue(certificate: x509.Certificate, at: datetime) -> bool:
     return sound and checks.has_key_cert_sign(certificate) and checks.is_valid(certificate, moment)
 
 
-@lru_cache(maxsize=1024)  # the same CAs come with every device, and to read them takes its time
+@lru_cache(maxsize=1024)  # the same CAs come with every device, and a device again
 def _fault_of(certificates: tuple[x509.Certificate, ...]) -> str:
     return next(filter(None, map(chain.fault, certificates)), "")
 
