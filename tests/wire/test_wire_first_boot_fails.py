@@ -56,7 +56,7 @@ from stories import (
 
 from labkit.cloud.dps import ca_client, ca_issuing, certificate_authorities, issuance
 from labkit.cloud.dps.ca_client import CaAnswer
-from labkit.errors import Conflict, ServiceRefusal
+from labkit.errors import Conflict, NotFound, ServiceRefusal
 from labkit.pki import chain
 from labkit.pki.authority import Authority
 from labkit.wire import provisioning
@@ -355,6 +355,14 @@ def test_trust_bundles_over_the_service_api(boot: FirstBoot) -> None:
         assert service.ask("DELETE", path, if_match="another").status == 412
         assert service.ask("DELETE", path).status == 204
         assert service.ask("GET", path).status == 404
+
+
+@pytest.mark.parametrize("book", ["trust_bundles", "certificate_authorities"])
+def test_one_that_is_not_there_is_missed_in_words(boot: FirstBoot, book: str) -> None:
+    found = getattr(boot.story.lab.dps, book)
+    for use in (found.get, found.delete):
+        with pytest.raises(NotFound, match="404203"):
+            use("nobody")
 
 
 def test_there_are_only_so_many(boot: FirstBoot, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,10 +80,11 @@ class ResourceBook(ABC, Generic[R]):
 
     def get(self, name: str) -> R:
         """Raises ServiceRefusal (404), which is a NotFound."""
-        found = self.find(name)
-        if found is None:
-            raise self._refusals.of(self._missing(name), "dps", name, quiet=True)
-        return found
+        with self._database.quick_read() as connection:
+            if (found := self.read(connection, name)) is not None:
+                return found
+            missing = self._missing(connection, name)
+        raise self._refusals.of(missing, "dps", name, quiet=True)
 
     def find(self, name: str) -> R | None:
         """The thing of this ID, if there is one; case does not count."""
@@ -100,7 +101,7 @@ class ResourceBook(ABC, Generic[R]):
         412)."""
         with self._refusals.told("dps", name), self._database.quick_write() as connection:
             if self.read(connection, name) is None:
-                raise self._missing(name)
+                raise self._missing(connection, name)
             self._check_etag(connection, name, if_match)
             connection.execute(_delete, {"of_kind": self.collection, "wanted": ids.key(name)})
         text = f"{self._named(name)} was deleted"
@@ -171,10 +172,13 @@ class ResourceBook(ABC, Generic[R]):
         return self._read(name, said, Stamp(*stamp))
 
     def _after(self, key: str, limit: int) -> list[tuple[Any, ...]]:
+        with self._database.quick_read() as connection:
+            return self._rows(connection, key, limit)
+
+    def _rows(self, connection: Connection, key: str, limit: int) -> list[tuple[Any, ...]]:
         wanted = _page.order_by(_table.c.key).limit(limit)
         asked = {"of_kind": self.collection, "after": key}
-        with self._database.quick_read() as connection:
-            return [tuple(row) for row in connection.execute(wanted, asked)]
+        return [tuple(row) for row in connection.execute(wanted, asked)]
 
     def _check_etag(self, connection: Connection, name: str, if_match: str) -> None:
         if not if_match:
@@ -186,8 +190,8 @@ class ResourceBook(ABC, Generic[R]):
         if not etag_matches(if_match, row[2]):
             raise Denial(codes.STALE_ENTRY, stale(name))
 
-    def _missing(self, name: str) -> Denial:
-        known = ", ".join(row[0] for row in self._after("", 5)) or "none yet"
+    def _missing(self, connection: Connection, name: str) -> Denial:
+        known = ", ".join(row[0] for row in self._rows(connection, "", 5)) or "none yet"
         why = f"there is no {self.noun} {name!r}; there are: {known}"
         check = failed(f"there is a {self.noun} of this ID", name, why, "look at its ID")
         return Denial(codes.NO_SUCH_RESOURCE, check)
