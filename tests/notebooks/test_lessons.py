@@ -191,7 +191,7 @@ FEWER = {
 }
 """What makes a lesson shorter, where it matters how often it is run, and not with how many."""
 REPORT = re.compile(r": \d+ of \d+, (solved|not yet)")
-"""What an exercise says at first."""
+"""In the first line of what an exercise says."""
 COUNTED = """\
 # Each renewal is another certificate of a device: they are counted by the devices.
 from labkit.pki import chain

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
 
-from sqlalchemy import JSON, Column, Connection, String, Table, bindparam, delete, func, select
+from sqlalchemy import JSON, Column, Connection, String, Table, bindparam, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
 from labkit import ids
 from labkit.clock import Clock
 from labkit.cloud import codes
+from labkit.cloud.dps.limits import QUOTA
 from labkit.cloud.dps.registrations import ETAG, stale
 from labkit.cloud.pages import Page, next_page, start_of
 from labkit.cloud.prepared import Prepared
@@ -30,7 +31,6 @@ from labkit.trace import failed
 
 MOST = 100
 """Of one kind. Azure's documents name no number: this keeps a mistake from filling a disk."""
-ROOM = "there is room for one more"
 
 _table = Table(
     "dps_resource",
@@ -145,11 +145,10 @@ class ResourceBook(ABC, Generic[R]):
         return self._read(spelled, said, stamp)
 
     def _check_room(self, connection: Connection, name: str) -> None:
-        of_kind = select(func.count()).select_from(_table).where(_table.c.kind == self.collection)
-        if connection.execute(of_kind).scalar_one() >= MOST:
+        if len(self._rows(connection, "", MOST)) == MOST:
             why = f"{MOST} are there already"
             cure = f"delete a {self.noun} that no enrollment names"
-            raise Denial(codes.TOO_MANY, failed(ROOM, name, why, cure))
+            raise Denial(codes.TOO_MANY, failed(QUOTA, name, why, cure))
 
     def _check_name(self, name: str) -> None:
         if not ids.is_valid(name):
