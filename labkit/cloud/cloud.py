@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from labkit.clock import Clock
 from labkit.cloud import codes, handshakes, policies, presentations
@@ -19,7 +20,10 @@ from labkit.database import Database
 from labkit.errors import ServiceRefusal
 from labkit.events import Events
 from labkit.hsm import TokenStore
+from labkit.steps import Task
 from labkit.trace import Check, failed
+
+T = TypeVar("T")
 
 CUT_OFF = "the connection was closed, and nothing was said"
 
@@ -38,8 +42,18 @@ class Cloud:
             self.database, clock, events, self.hubs, self.refusals, tokens
         )
         self.dps = ProvisioningService(
-            self.database, clock, events, self.refusals, self.hubs, self.registry.issuer
+            self.database,
+            clock,
+            events,
+            self.refusals,
+            self.hubs,
+            self.registry.issuer,
+            self.do,
         )
+
+    def do(self, task: Task[T]) -> T:
+        """Does a task of these services in this process."""
+        return self.registry.signers.do(task)
 
     def policies(self, service: str) -> Policies:
         """The shared access policies of a service: ``dps``, or a hub's name."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -190,6 +190,18 @@ def der_signature(bare: bytes) -> bytes:
 
 
 TokenKey: TypeAlias = TokenEcKey | TokenRsaKey
+
+
+class KeyPlace(NamedTuple):
+    """Where a key is: SoftHSM's configuration file, the labels of token and key, the PIN."""
+
+    configuration: str
+    token: str
+    key: str
+    pin: str
+
+    def __repr__(self) -> str:  # without the PIN
+        return f"<Key {self.key!r} in token {self.token!r}>"
 
 
 def wrap(token: Token, label: str, public: Any, private: Any) -> TokenKey:

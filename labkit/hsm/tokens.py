@@ -19,7 +19,7 @@ from pkcs11.exceptions import PKCS11Error
 from labkit.errors import Conflict, NotFound, TokenError
 from labkit.files import write_whole
 from labkit.hsm import cryptoki, library, pairs, repair
-from labkit.hsm.keys import Algorithm, TokenKey, wrap
+from labkit.hsm.keys import Algorithm, KeyPlace, TokenKey, wrap
 from labkit.hsm.library import LOCK
 
 LONGEST_LABEL = 32
@@ -82,6 +82,14 @@ class TokenStore:
                 self._ensure(label, pins)
                 self._open[label] = self._log_in(label, pins)
             return self._open[label]
+
+    def place(self, token: str, key: str) -> KeyPlace:
+        """Where a key is, for whoever is to sign with it."""
+        return KeyPlace(str(self.configuration), token, key, self.token(token).pin)
+
+    def key(self, place: KeyPlace) -> TokenKey:
+        """The key at a place of this workspace. Raises NotFound, TokenError."""
+        return self.token(place.token).key(place.key)
 
     def close(self) -> None:
         """Ends every session. Keys that are still held refuse to sign from now on."""

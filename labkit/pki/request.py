@@ -148,14 +148,16 @@ def examine(
     *,
     organization: str = "",
     without: Container[str] = (),
+    verified: bool | None = None,
 ) -> tuple[Check, ...]:
     """Every check of a request for a certificate of ``profile``, in order, each with its cures.
 
     All are made, whatever the first says, but for those that an earlier one makes pointless, and
     those ``without`` which the signer does, who has other rules in their place.
     ``organization`` is what the signer knows of the applicant; empty where they do not ask.
+    ``verified`` is what :func:`verifies` has said, where it was asked already.
     """
-    return tuple(_checks(request, profile, organization, without))
+    return tuple(_checks(request, profile, organization, without, verified))
 
 
 def check(
@@ -180,6 +182,7 @@ def _checks(
     profile: Profile,
     organization: str,
     without: Container[str] = (),
+    verified: bool | None = None,
 ) -> Iterator[Check]:
     try:
         subject, key, digest = _parts(request)
@@ -194,7 +197,10 @@ def _checks(
     yield (hashed := _hash(digest, about))
     # The library verifies no SHA-1 and no unknown key: its "no" would be untrue of the signature.
     pointless = hashed.failed or isinstance(key, str)
-    yield not_reached(SIGNATURE, about) if pointless else _signature(request, about)
+    if pointless:
+        yield not_reached(SIGNATURE, about)
+    else:
+        yield _signature(verifies(request) if verified is None else verified, about)
     yield _rank(request, profile, about)
     if NAME not in without:
         yield _name(subject, about)
@@ -265,8 +271,8 @@ def _hash(digest: hashes.HashAlgorithm | str, about: str) -> Check:
     )
 
 
-def _signature(request: x509.CertificateSigningRequest, about: str) -> Check:
-    if _verifies(request):
+def _signature(verified: bool, about: str) -> Check:
+    if verified:
         return passed(SIGNATURE, about, "the signature verifies: its asker holds the private key")
     return failed(
         SIGNATURE,
@@ -277,7 +283,8 @@ def _signature(request: x509.CertificateSigningRequest, about: str) -> Check:
     )
 
 
-def _verifies(request: x509.CertificateSigningRequest) -> bool:
+def verifies(request: x509.CertificateSigningRequest) -> bool:
+    """Whether it is signed by the key that it holds; no for what cannot be verified here."""
     try:
         return request.is_signature_valid
     except chain.UNREADABLE:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from labkit.cloud.presented import Presented
+from labkit.steps import Steps
 
 T = TypeVar("T")
+
+Work: TypeAlias = Callable[[], T | Future[T]] | Steps[T]
+"""What may take its time: a call for another thread, the result of which may be a future; or steps,
+for this one, with their tasks done elsewhere."""
 
 
 class Application(Protocol):
@@ -51,9 +56,8 @@ class Channel(Protocol):
         """Closes unless it is called again within ``seconds``."""
         ...
 
-    def work(self, job: Callable[[], T | Future[T]], then: Callable[[T], None]) -> None:
-        """Does in another thread what may take its time, and gives ``then`` its result, or that
-        of the future which it returns. Until that nothing more is taken from the client, so that
+    def work(self, job: Work[T], then: Callable[[T], None]) -> None:
+        """Does elsewhere what may take its time, and gives ``then`` its result. Until that nothing more is taken from the client, so that
         answers keep their order. A client that is gone by then gets no ``then``."""
         ...
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 
+from labkit.steps import Do, nothing_to_do
 from labkit.wire import sockets
 from labkit.wire.tls import Link
 from labkit.wire.workers import Workers
@@ -20,15 +21,16 @@ _ROUNDS = 3
 
 
 class EventLoop:
-    """``workers`` do what must not hold it up, ``links`` are the connections that are open.
+    """``workers`` do what must not hold it up, ``links`` are the connections that are open. ``do``
+    does the tasks of a service that decides in steps.
 
     Whoever waits for another service of this machine needs workers that do not wait for it
     themselves: so each company has a loop of its own.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, do: Do = nothing_to_do) -> None:
         self._loop = asyncio.new_event_loop()
-        self.workers, self.links = Workers(self._loop), set[Link]()
+        self.workers, self.links = Workers(self._loop, do), set[Link]()
         self._servers: list[asyncio.Server] = []
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()

@@ -42,7 +42,7 @@ class Listener:
         except BaseException:
             self._release()
             raise
-        self._loop = EventLoop("labkit listener")
+        self._loop = EventLoop("labkit listener", cloud.do)
         self._links = self._loop.links
         self._loop.serve(*((bound, self._link(above)) for bound, above in self._bound))
 

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from labkit.cloud import strict_json
 from labkit.cloud.dps.registrations import Operation
 from labkit.cloud.dps.service import Caller, ProvisioningService
+from labkit.steps import Steps
 
-REQUESTS = {"csr": "base64 of DER, in one line", "clientCertificateCsr": "PEM"}
+CSR, CLIENT_CSR = "csr", "clientCertificateCsr"
+REQUESTS = {CSR: "base64 of DER, in one line", CLIENT_CSR: "PEM"}
 """The fields that hold a certificate signing request, and in which form each does."""
-_MAY_WAIT = (*(f'"{name}"'.encode() for name in REQUESTS), b"\\u")
+_OF_REGISTRY, _OF_AUTHORITY = f'"{CSR}"'.encode(), f'"{CLIENT_CSR}"'.encode()
+_ESCAPE = b"\\u"
 
 
-def register(dps: ProvisioningService, caller: Caller, body: bytes, *, force: bool) -> Operation:
+class Way(Enum):
+    """How a registration is done: at once, since nothing holds it up; with its tasks done
+    elsewhere; or by a thread, which may wait for somebody."""
+
+    AT_ONCE = "at once"
+    IN_STEPS = "in steps"
+    BY_THREAD = "by a thread"
+
+
+def register(
+    dps: ProvisioningService, caller: Caller, body: bytes, *, force: bool
+) -> Steps[Operation]:
     """Registers with what the body says: the registration ID, a payload and a certificate signing
     request, or nothing.
 
@@ -26,7 +42,7 @@ def register(dps: ProvisioningService, caller: Caller, body: bytes, *, force: bo
     for name, found in zip(REQUESTS, (csr, client_csr), strict=True):
         if not isinstance(found, str | None):
             raise dps.refuse_request(caller, f"{name} is no text", f"send it as {REQUESTS[name]}")
-    return dps.register(
+    return dps.registering(
         caller,
         named=None if named is None else str(named),
         payload=said.get("payload"),
@@ -36,11 +52,15 @@ def register(dps: ProvisioningService, caller: Caller, body: bytes, *, force: bo
     )
 
 
-def takes_its_time(dps: ProvisioningService, body: bytes) -> bool:
-    """Whether a registration may have to wait for somebody: a webhook, or a CA's signature. Where
-    it need not, it is sooner done than handed to another thread. A name may be written with
-    escapes (RFC 8259, section 7): what has any counts as one that waits."""
-    return dps.may_wait or any(found in body for found in _MAY_WAIT)
+def way(dps: ProvisioningService, body: bytes) -> Way:
+    """How to do what a registration asks for. To hand over what is soon done would take longer.
+
+    A webhook and another company's CA are waited for. A name may be written with escapes (RFC 8259,
+    section 7): what has any may be one of the two.
+    """
+    if dps.may_wait or _OF_AUTHORITY in body or _ESCAPE in body:
+        return Way.BY_THREAD
+    return Way.IN_STEPS if _OF_REGISTRY in body else Way.AT_ONCE
 
 
 def is_yes(text: str) -> bool:

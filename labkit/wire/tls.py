@@ -18,7 +18,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from cryptography import x509
@@ -28,7 +27,7 @@ from labkit.cloud.presented import Presented
 from labkit.events import Events
 from labkit.pki.chain import subject
 from labkit.wire import openssl
-from labkit.wire.channel import Application
+from labkit.wire.channel import Application, Work
 from labkit.wire.workers import Workers
 
 HANDSHAKE_SECONDS = 10.0
@@ -176,9 +175,8 @@ class Link(asyncio.Protocol):
             self._stop_waiting()
             self._deadline = self._loop.call_at(due, self._rings)
 
-    def work(self, job: Callable[[], T | Future[T]], then: Callable[[T], None]) -> None:
-        """Does in another thread what may take its time, and gives ``then`` its result, or that
-        of the future which it returns. Until that nothing more is taken from the client."""
+    def work(self, job: Work[T], then: Callable[[T], None]) -> None:
+        """Does elsewhere what may take its time, and gives ``then`` its result. Until that nothing more is taken from the client."""
         self._working = True
         self._workers.run(job, lambda result: self._worked(then, result), self._give_up)
 

@@ -1,12 +1,18 @@
-"""Threads for what must not hold up the event loop: a webhook, a long query."""
+"""What must not hold up the event loop, and where it is done instead: a webhook, a long query, a
+signature."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
+
+from labkit.steps import Do, Task, follow
+from labkit.wire.channel import Work
+from labkit.wire.cores import Cores
 
 THREADS = 8
 """As many jobs are done at a time; the others wait in the order in which they came."""
@@ -15,25 +21,34 @@ T = TypeVar("T")
 
 
 class Workers:
-    """A bounded number of threads. ``loop`` is told of each result, in its own thread."""
+    """A bounded number of threads, and other processes for the tasks of steps when they get many.
+    ``loop`` is told of each result, in its own thread; ``do`` does a task in any."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self, loop: asyncio.AbstractEventLoop, do: Do) -> None:
+        self._loop, self._task = loop, do
         self._pool = ThreadPoolExecutor(THREADS, "labkit worker")
+        self._cores = Cores(loop, self._do_task)
 
     def run(
-        self,
-        job: Callable[[], T | Future[T]],
-        then: Callable[[T], None],
-        fail: Callable[[Exception], None],
+        self, work: Work[T], then: Callable[[T], None], fail: Callable[[Exception], None]
     ) -> None:
-        """Does ``job``; ``then`` gets what it returns, ``fail`` what it raises. A job that returns
-        a future is over when that is, and keeps no thread meanwhile."""
-        self._pool.submit(self._do, job, then, fail)
+        """Does ``work``; ``then`` gets what it returns, ``fail`` what it raises. A call that
+        returns a future is over when that is, and keeps no thread meanwhile. Steps are taken on
+        the loop, from its next round on, and their tasks done elsewhere."""
+        if isinstance(work, Generator):
+            self._loop.call_soon(follow, work, self._cores.do, then, fail)
+        else:
+            self._pool.submit(self._do, work, then, fail)
 
     def stop(self) -> None:
         """Waits for the jobs that have begun; the others are never done."""
+        self._cores.stop()
         self._pool.shutdown(cancel_futures=True)
+
+    def _do_task(
+        self, task: Task[Any], then: Callable[[Any], None], fail: Callable[[Exception], None]
+    ) -> None:
+        self._pool.submit(self._do, partial(self._task, task), then, fail)
 
     def _do(
         self,

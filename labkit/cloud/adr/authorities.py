@@ -7,6 +7,7 @@ record before anybody has it: whoever is killed in between finds the key and goe
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from cryptography import x509
@@ -20,7 +21,7 @@ from labkit.cloud.adr.tables import CaRow, NamespaceRow, Signer
 from labkit.cloud.store import new_etag
 from labkit.database import Database
 from labkit.errors import LabError
-from labkit.hsm import Algorithm, Token, TokenStore
+from labkit.hsm import Algorithm, KeyPlace, Token, TokenKey, TokenStore
 from labkit.pki import profiles
 from labkit.pki.authority import Authority, self_sign
 
@@ -31,6 +32,14 @@ ISSUING = profiles.ISSUING_CA.limited_to(0).lasting(timedelta(days=1096))
 _LONGEST_IN_LABEL = 19
 
 
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A CA and its issuers up to the root: as certificates, and each in DER."""
+
+    certificates: tuple[x509.Certificate, ...]
+    ders: tuple[bytes, ...]
+
+
 class Authorities:
     """Makes CAs, one at a time, and finds those that were made. ``tokens`` is None for a cloud
     without HSM."""
@@ -38,7 +47,7 @@ class Authorities:
     def __init__(self, database: Database, clock: Clock, tokens: TokenStore | None) -> None:
         self._database, self._clock, self._tokens = database, clock, tokens
         self._made: dict[int, Authority] = {}
-        self._chains: dict[int, tuple[x509.Certificate, ...]] = {}
+        self._chains: dict[int, Chain] = {}
 
     def make_root(self, namespace: NamespaceRow) -> CaRow:
         """The root of a namespace that has none."""
@@ -63,22 +72,35 @@ class Authorities:
         """This CA, ready to sign."""
         if ca.number not in self._made:
             key = self._token(ca.token).key(ca.key)
-            self._made[ca.number] = Authority(key, self.chain(ca.number), self._clock)
+            chain = self.chain(ca.number).certificates
+            self._made[ca.number] = Authority(key, chain, self._clock)
         return self._made[ca.number]
 
-    def chain(self, number: int) -> tuple[x509.Certificate, ...]:
+    def place(self, ca: Signer) -> KeyPlace:
+        """Where its key is."""
+        return self._store().place(ca.token, ca.key)
+
+    def key(self, place: KeyPlace) -> TokenKey:
+        """The key at this place."""
+        return self._store().key(place)
+
+    def chain(self, number: int) -> Chain:
         """The certificate of a CA, and the root's behind it. None ever changes."""
         if number not in self._chains:
             with self._database.read() as session:
                 ca = session.get_one(CaRow, number)
                 rows = [ca] if ca.issuer is None else [ca, session.get_one(CaRow, ca.issuer)]
-            self._chains[number] = tuple(row.certificate for row in rows)
+            found = tuple(row.certificate for row in rows), tuple(row.der for row in rows)
+            self._chains[number] = Chain(*found)
         return self._chains[number]
 
     def _token(self, label: str) -> Token:
+        return self._store().token(label)
+
+    def _store(self) -> TokenStore:
         if self._tokens is None:
             raise LabError("This cloud has no HSM", cure="open a lab: it has tokens for its CAs")
-        return self._tokens.token(label)
+        return self._tokens
 
     def _next(self, namespace: str, policy: str) -> tuple[int, int]:
         """The number of the next CA, and how many there were of the same name."""

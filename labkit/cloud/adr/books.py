@@ -11,6 +11,7 @@ from labkit.cloud.hub import Hubs
 from labkit.cloud.switches import Switch, Switchboard, one_of, whole_numbers
 from labkit.database import Database
 from labkit.events import Events
+from labkit.pki.tasks import Signers
 
 SERVICE = "registry"
 """Under this name the event log keeps what the Device Registry did."""
@@ -48,6 +49,7 @@ class Books:
     clock: Clock
     hubs: Hubs
     authorities: Authorities
+    signers: Signers
     switches: Switches
     events: Events
     changing: threading.RLock = field(default_factory=threading.RLock)

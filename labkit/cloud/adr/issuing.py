@@ -1,6 +1,8 @@
 """The Device Registry as the one who signs what DPS is asked to have signed.
 
 is DPS linked to a namespace? ── has that the policy? ── may its CA sign now? ── the request
+
+Its signature is verified, and the certificate signed, as tasks: wherever those are done.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -25,8 +26,9 @@ from labkit.cloud.dps.issuance import REGISTRY, Carried, Order
 from labkit.cloud.hub.credentials import Credentials
 from labkit.cloud.refusals import Denial
 from labkit.errors import AzureError
-from labkit.pki import profiles, request
-from labkit.pki.profiles import Profile
+from labkit.pki import request
+from labkit.pki.tasks import Issue, Verify, device_profile
+from labkit.steps import Steps
 from labkit.trace import Check, not_reached
 
 _BY_AUTHORITY = Credentials(by_authority=True)
@@ -43,17 +45,18 @@ class RegistryIssuer:
     def __init__(self, books: Books) -> None:
         self._books = books
 
-    def accept(self, order: Order) -> RegistryCommission:
+    def accept(self, order: Order) -> Steps[RegistryCommission]:
         """Examines an order. Raises Denial (400)."""
         with self._books.database.quick_read() as connection:
             namespace, policy = lookups.policy(connection, order.issuer)
-        _examine(self._checks(order, namespace, policy), _answer, _ALL)
+        verified = yield from _verified(order.request)
+        _examine(self._checks(order, namespace, policy, verified), _answer, _ALL)
         csr = requests.read(order.request)
         assert csr is not None, "it was examined"
         assert policy is not None, "its absence fails"
         return RegistryCommission(self._books, order, policy, csr)
 
-    def renew(self, hub: str, device_id: str, text: str) -> Callable[[Connection], int]:
+    def renew(self, hub: str, device_id: str, text: str) -> Steps[Callable[[Connection], int]]:
         """Examines what a device has asked its hub for, and signs: by the policy that signed its
         last certificate. What is returned puts it on record, and gives its number. Raises Denial
         (400037 where it is the request's fault, else 400040)."""
@@ -63,7 +66,8 @@ class RegistryIssuer:
             policy = lookups.signing(connection, namespace, named)
             place = lookups.place(connection, hub, device_id)
         order = Order(registration_id, text, named, device_id)
-        _examine(self._of_renewal(order, hub, last, policy, place), _renewal_answer)
+        verified = yield from _verified(text)
+        _examine(self._of_renewal(order, hub, last, policy, place, verified), _renewal_answer)
         csr = requests.read(text)
         assert csr is not None, "it was examined"
         assert policy is not None, "its absence fails"
@@ -71,7 +75,10 @@ class RegistryIssuer:
         entry = commission.entry(device_id, hub)
         with self._books.database.quick_read() as connection:
             known = ledger.repeated(connection, entry)
-        return commission.sign(entry, known)
+        if known:
+            return lambda _: known
+        signed = yield from commission.sign(entry)
+        return lambda connection: ledger.add_once(connection, signed)
 
     def knows(self, registration_id: str) -> Credentials | None:
         """By a CA, where the device has a valid certificate already."""
@@ -84,16 +91,17 @@ class RegistryIssuer:
         """A certificate on record and its issuers up to the root, each in DER."""
         with self._books.database.quick_read() as connection:
             ca, leaf = ledger.read(connection, number)
-        issuers = self._books.authorities.chain(ca)
-        return leaf, *(issuer.public_bytes(Encoding.DER) for issuer in issuers)
+        return leaf, *self._books.authorities.chain(ca).ders
 
-    def _checks(self, order: Order, namespace: str, policy: Signer | None) -> Iterator[Check]:
+    def _checks(
+        self, order: Order, namespace: str, policy: Signer | None, verified: bool
+    ) -> Iterator[Check]:
         yield conditions.linked(order, namespace)
         yield conditions.has_policy(order, namespace, policy)
         assert policy is not None, "asked only after it was found"
         yield self._may_sign(order, policy)
         yield conditions.fits(order)
-        yield from self._of_request(order.request, order.registration_id)
+        yield from self._of_request(order.request, order.registration_id, verified)
 
     def _of_renewal(
         self,
@@ -102,6 +110,7 @@ class RegistryIssuer:
         last: tuple[str, str, str] | None,
         policy: Signer | None,
         place: Place,
+        verified: bool,
     ) -> Iterator[Check]:
         yield conditions.managed(order.device_id, hub, last)
         assert last is not None, "asked only after it was found"
@@ -109,14 +118,14 @@ class RegistryIssuer:
         yield conditions.still_has_policy(order, last[1], policy)
         assert policy is not None, "asked only after it was found"
         yield self._may_sign(order, policy)
-        yield from self._of_request(order.request, order.device_id)
+        yield from self._of_request(order.request, order.device_id, verified)
 
     def _may_sign(self, order: Order, policy: Signer) -> Check:
-        ca = self._books.authorities.chain(policy.number)[0]
+        ca = self._books.authorities.chain(policy.number).certificates[0]
         return conditions.may_sign(order, ca, self._books.clock.now())
 
-    def _of_request(self, text: str, name: str) -> Iterator[Check]:
-        yield from requests.examine(text, name, self._books.switches.request_key)
+    def _of_request(self, text: str, name: str, verified: bool) -> Iterator[Check]:
+        yield from requests.examine(text, name, self._books.switches.request_key, verified)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,30 +139,34 @@ class RegistryCommission:
 
     by = REGISTRY
 
-    def carry_out(self, device_id: str, hub: str) -> Carried:
+    def carry_out(self, device_id: str, hub: str) -> Steps[Carried]:
         """The hub knows the device by a CA above it: each renewal is another certificate. Raises
         Denial for a hub of another namespace, or of none; and for one that has disabled the
-        device."""
+        device. A request that was answered a moment ago is not signed again."""
         entry = self.entry(device_id, hub)
         with self._books.database.quick_read() as connection:
             place = lookups.place(connection, hub, device_id)
             known = ledger.repeated(connection, entry)
         checks = _of_place(self._order, hub, device_id, place, self._policy.namespace)
         _examine(checks, lambda _: codes.NOT_ISSUED)
-        return Carried(_BY_AUTHORITY, self.sign(entry, known))
-
-    def sign(self, entry: Entry, known: int) -> Callable[[Connection], int]:
-        """What puts the certificate on record, and gives its number. A request that was answered
-        a moment ago, by the one that is ``known``, is not signed again."""
         if known:
-            return lambda _: known
-        signed = self._signed(entry)
-        self._books.record(
-            "issued",
-            f"{self._policy.policy!r} signed for {entry.device_id}: valid until "
-            f"{signed.ends:%Y-%m-%d}",
-        )
-        return lambda connection: ledger.add(connection, signed)
+            return Carried(_BY_AUTHORITY, lambda _: known)
+        signed = yield from self.sign(entry)
+        return Carried(_BY_AUTHORITY, lambda connection: ledger.add(connection, signed))
+
+    def sign(self, entry: Entry) -> Steps[Entry]:
+        """The entry with its certificate. The name is the hub's for the device: a hub that knows
+        devices by a CA compares it."""
+        authorities, policy = self._books.authorities, self._policy
+        lifetime = timedelta(days=policy.days)
+        validity = authorities.of(policy).validity(device_profile(lifetime))
+        place, ca = authorities.place(policy), authorities.chain(policy.number).ders[0]
+        name = entry.device_id
+        der = yield Issue(entry.request, name, lifetime, validity, ca, place)
+        signed = replace(entry, der=der, ends=validity[1].replace(microsecond=0))
+        told = f"{policy.policy!r} signed for {name}: valid until {signed.ends:%Y-%m-%d}"
+        self._books.record("issued", told)
+        return signed
 
     def entry(self, device_id: str, hub: str) -> Entry:
         """What is to be put on record, but for the certificate."""
@@ -173,20 +186,14 @@ class RegistryCommission:
             now + timedelta(days=self._policy.days),
         )
 
-    def _signed(self, entry: Entry) -> Entry:
-        """The name is the hub's for the device: a hub that knows devices by a CA compares it."""
-        certificate = self._books.authorities.of(self._policy).issue(
-            request.key_of(self._csr),
-            request.name(entry.device_id),
-            _profile(self._policy.days),
-        )
-        der = certificate.public_bytes(Encoding.DER)
-        return replace(entry, der=der, ends=certificate.not_valid_after_utc)
 
-
-@cache  # there are ninety at the most
-def _profile(days: int) -> Profile:
-    return profiles.DEVICE.lasting(timedelta(days=days))
+def _verified(text: str) -> Steps[bool]:
+    """Whether a request's signature is good; no for what is no request."""
+    csr = requests.read(text)
+    if csr is None:
+        return False
+    good: bool = yield Verify(csr.public_bytes(Encoding.DER))
+    return good
 
 
 def _of_place(

@@ -13,12 +13,14 @@ from labkit.cloud.refusals import Refusals
 from labkit.database import Database
 from labkit.events import Events
 from labkit.hsm import TokenStore
+from labkit.pki.tasks import Signers
 
 
 class DeviceRegistry(Switches):
     """``namespaces`` are its books, ``issuer`` signs for the devices of the provisioning service,
     and for those that ask their hubs; its switches say what it takes where the documents differ.
-    ``tokens`` hold the keys of its CAs: without them it can make none."""
+    ``tokens`` hold the keys of its CAs: without them it can make none. ``signers`` do in this
+    process what takes these keys."""
 
     def __init__(
         self,
@@ -31,7 +33,8 @@ class DeviceRegistry(Switches):
     ) -> None:
         super().__init__(database)
         authorities = Authorities(database, clock, tokens)
-        books = Books(database, clock, hubs, authorities, self, events)
+        self.signers = Signers(authorities)
+        books = Books(database, clock, hubs, authorities, self.signers, self, events)
         self.namespaces, self.issuer = Namespaces(books), RegistryIssuer(books)
         hubs.have_issued_by(Renewals(books, self.issuer, refusals))
 

@@ -30,6 +30,7 @@ from labkit.cloud.hub.live import CertificateAnswer, Outlet, Subject
 from labkit.cloud.refusals import Denial, Refusals
 from labkit.cloud.store import azure_time
 from labkit.errors import AzureError, LabError, ServiceRefusal
+from labkit.steps import run
 from labkit.trace import Check, failed
 
 LIFE = timedelta(hours=12)
@@ -128,7 +129,8 @@ class Renewals:
         keep: Callable[[Connection], int] = _no_number
         failure: dict[str, Any] = {}
         try:
-            keep = self._issuer.renew(row.hub, row.device_id, row.request)
+            asked = self._issuer.renew(row.hub, row.device_id, row.request)
+            keep = run(asked, self._books.signers.do)
         except Denial as denial:
             failure = self._refused(row, denial)
         except LabError as error:  # a token that is gone, or a registry without one

@@ -43,12 +43,13 @@ def read(text: str) -> x509.CertificateSigningRequest | None:
         return None
 
 
-def examine(text: str, registration_id: str, wanted_key: str) -> Iterator[Check]:
-    """The checks of a request as it came, in order; ``wanted_key`` is the registry's switch."""
+def examine(text: str, registration_id: str, wanted_key: str, verified: bool) -> Iterator[Check]:
+    """The checks of a request as it came, in order; ``wanted_key`` is the registry's switch,
+    ``verified`` whether its signature is good."""
     yield _form(text, registration_id)
     csr = read(text)
     assert csr is not None, "asked only after it could be read"
-    yield from request.examine(csr, profiles.DEVICE, without=_OWN)
+    yield from request.examine(csr, profiles.DEVICE, without=_OWN, verified=verified)
     yield _key(csr, registration_id, wanted_key)
     yield named(csr, registration_id)
 

@@ -57,6 +57,7 @@ from labkit.cloud.trust import Uploaded
 from labkit.database import Database
 from labkit.errors import LabError
 from labkit.pki import chain
+from labkit.steps import Steps
 from labkit.trace import failed
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Assignments:
         presented: Presented,
         wish: Wish,
         commission: Commission,
-    ) -> Registration:
+    ) -> Steps[Registration]:
         """Registers an admitted device under ``name``, and has its certificate issued where it
         ordered one. Raises Denial where it gets no hub, or nothing is issued for it there; the
         record says so too. A record that is ``assigning`` has a busy webhook behind it, or a busy
@@ -141,7 +142,7 @@ class Assignments:
         request = Request(name, attested.entry, known, linked, presented, wish.payload)
         try:
             choice = self._choose(request, force=wish.force)
-            return self._carry_out(request, choice, commission)
+            return (yield from self._carry_out(request, choice, commission))
         except TryAgain as busy:
             return self._put_off(request, wish, busy)
         except Denial as denial:
@@ -157,14 +158,16 @@ class Assignments:
         policy = entry.allocation_policy or self._switches.allocation_policy
         return choose(request, policy, self.linked, self.webhook)
 
-    def _carry_out(self, request: Request, choice: Choice, commission: Commission) -> Registration:
+    def _carry_out(
+        self, request: Request, choice: Choice, commission: Commission
+    ) -> Steps[Registration]:
         """Identity, certificate, record and what was presented, in one transaction: all of it or
         nothing. Where the same device has registered meanwhile, it begins anew: what was signed
         may be for another spelling of its name."""
         delay, written = self._switches.assignment_delay, False
         while not written:
             record = _record(request, choice, self._clock.now(), delay)
-            carried = commission.carry_out(record.device_id, _label(choice.hub))
+            carried = yield from commission.carry_out(record.device_id, _label(choice.hub))
             with self._database.quick_write() as connection:
                 written = registrations.still(connection, request.registration_id, request.known)
                 if written:

@@ -29,6 +29,7 @@ from labkit.cloud.refusals import Denial
 from labkit.database import Database
 from labkit.events import Events
 from labkit.pki import chain, profiles, reading, request
+from labkit.steps import Steps, done
 from labkit.trace import Check, failed, passed
 
 KNOWN = "DPS is linked to the certificate authority that the enrollment names"
@@ -50,7 +51,7 @@ class AuthorityIssuer:
     events: Events
     authorities: CertificateAuthorities
 
-    def accept(self, order: Order) -> AuthorityCommission:
+    def accept(self, order: Order) -> Steps[AuthorityCommission]:
         """Examines an order; the authority is asked later. Raises Denial (400)."""
         checks: list[Check] = []
         for check in self._checks(order):
@@ -60,7 +61,7 @@ class AuthorityIssuer:
                 raise Denial(code, *checks)
         csr = _read(order.request)
         assert csr is not None, "it was examined"
-        return AuthorityCommission(self, order, csr)
+        return done(AuthorityCommission(self, order, csr))
 
     def knows(self, registration_id: str) -> Credentials | None:
         """By its certificate, where the device has a valid one from an authority already."""
@@ -97,14 +98,15 @@ class AuthorityCommission:
 
     by = AUTHORITY
 
-    def carry_out(self, device_id: str, hub: str) -> Carried:
+    def carry_out(self, device_id: str, hub: str) -> Steps[Carried]:
         """Has the request signed, once; the hub may know the device by any name. Raises Denial
         where it is not, TryAgain where the authority has too much to do."""
         number, entry = self._signed = self._signed or self._found() or (0, self._sign())
-        return Carried(
+        carried = Carried(
             Credentials(entry.thumbprint),
             lambda connection: number or ca_ledger.add(connection, entry),
         )
+        return done(carried)
 
     def _found(self) -> tuple[int, Issued] | None:
         """The answer to the same request a moment ago."""

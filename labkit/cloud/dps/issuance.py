@@ -27,6 +27,7 @@ from labkit.cloud.dps.entries import Enrollment, Entry
 from labkit.cloud.dps.registrations import Registration
 from labkit.cloud.hub.credentials import Credentials
 from labkit.cloud.refusals import Denial
+from labkit.steps import Steps, done
 from labkit.trace import Check, failed
 
 FIRST_VERSION = "2025-07-01"
@@ -72,7 +73,7 @@ class Commission(Protocol):
     def by(self) -> str:
         """Whose it is: :data:`REGISTRY` or :data:`AUTHORITY`; empty where nothing is ordered."""
 
-    def carry_out(self, device_id: str, hub: str) -> Carried:
+    def carry_out(self, device_id: str, hub: str) -> Steps[Carried]:
         """Signs for a device of this hub, where that is not done yet. Raises Denial where nothing
         is issued for it, TryAgain where the issuer has too much to do."""
 
@@ -85,15 +86,15 @@ class NothingOrdered:
 
     by = ""
 
-    def carry_out(self, device_id: str, hub: str) -> Carried:
+    def carry_out(self, device_id: str, hub: str) -> Steps[Carried]:
         """The hub knows it by what it has."""
-        return Carried(self.credentials, lambda _: 0)
+        return done(Carried(self.credentials, lambda _: 0))
 
 
 class Issuer(Protocol):
     """Who signs for devices."""
 
-    def accept(self, order: Order) -> Commission:
+    def accept(self, order: Order) -> Steps[Commission]:
         """Raises Denial for what is not signed; nothing has happened then."""
 
     def knows(self, registration_id: str) -> Credentials | None:
@@ -109,7 +110,9 @@ class Issuance:
     def __init__(self, registry: Issuer, authority: Issuer) -> None:
         self._issuers = {REGISTRY: registry, AUTHORITY: authority}
 
-    def accept(self, name: str, attested: Attested, wish: Wish, api_version: str) -> Commission:
+    def accept(
+        self, name: str, attested: Attested, wish: Wish, api_version: str
+    ) -> Steps[Commission]:
         """Has the request of an admitted device examined, where it sent one.
 
         Where it sent none, the hub goes on to know it by what it has got before: so its
@@ -120,7 +123,7 @@ class Issuance:
         if (wanted := _wanted(name, entry, wish, api_version)) is not None:
             issuer, order = wanted
             return self._issuers[issuer].accept(order)
-        return NothingOrdered(self._known(name, entry) or attested.credentials)
+        return done(NothingOrdered(self._known(name, entry) or attested.credentials))
 
     def _known(self, name: str, entry: Entry) -> Credentials | None:
         """By what a hub knows a device that has a certificate of the entry's issuer."""

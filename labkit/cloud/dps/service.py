@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from labkit import ids
 from labkit.clock import Clock
@@ -57,7 +57,10 @@ from labkit.cloud.trust import Trust
 from labkit.database import Database
 from labkit.errors import AzureError, ServiceRefusal
 from labkit.events import Events
+from labkit.steps import Do, Steps, run
 from labkit.trace import Check, failed
+
+T = TypeVar("T")
 
 _ID_SCOPE = "the ID scope is this provisioning service's"
 _REGISTRATION_ID = "the registration ID is well formed"
@@ -87,7 +90,8 @@ class ProvisioningService(Switches):
     devices come through :meth:`connect`,
     :meth:`register`, :meth:`operation` and :meth:`lookup`. Its switches are kept in the
     database. ``hub_address`` is what devices are told in place of their hub's name, where it is
-    not empty: an address, for those who cannot look up the name.
+    not empty: an address, for those who cannot look up the name. ``do`` does the tasks of a
+    registration that is not to wait for them elsewhere.
     """
 
     def __init__(
@@ -98,10 +102,11 @@ class ProvisioningService(Switches):
         refusals: Refusals,
         hubs: Hubs,
         issuer: Issuer,
+        do: Do,
     ) -> None:
         super().__init__(database)
         self._database, self._clock, self._events = database, clock, events
-        self._refusals, self._hubs = refusals, hubs
+        self._refusals, self._hubs, self._do = refusals, hubs, do
         self.id_scope = setting(database, "id_scope", new_id_scope)
         self._trust = Trust(SERVICE, database)
         everywhere = (database, clock, events, refusals, self.limits)
@@ -165,7 +170,15 @@ class ProvisioningService(Switches):
         if caller.token:
             self._admit(caller, self._situation(caller), disabled_too=True)
 
-    def register(
+    def register(self, caller: Caller, **said: Any) -> Operation:
+        """Registers a device at once: see :meth:`registering`. Raises ServiceRefusal."""
+        return self.at_once(self.registering(caller, **said))
+
+    def at_once(self, steps: Steps[T]) -> T:
+        """All that a device asked for, with its tasks done here and now."""
+        return run(steps, self._do)
+
+    def registering(
         self,
         caller: Caller,
         *,
@@ -174,7 +187,7 @@ class ProvisioningService(Switches):
         force: bool = False,
         csr: str | None = None,
         client_csr: str | None = None,
-    ) -> Operation:
+    ) -> Steps[Operation]:
         """Attests the device and assigns it to a hub, where it gets an identity.
 
         ``named`` is the registration ID that the request itself holds, where it holds one;
@@ -198,7 +211,8 @@ class ProvisioningService(Switches):
         attested = self._admit(caller, situation, disabled_too=self.disabled_answer == STATUS)
         if attested.refusal is not None:
             return self._say_disabled(caller, attested, situation)
-        return self._assign(caller, attested, situation, Wish(payload, force, csr, client_csr))
+        wish = Wish(payload, force, csr, client_csr)
+        return (yield from self._assign(caller, attested, situation, wish))
 
     def operation(self, caller: Caller, operation_id: str) -> Operation:
         """The state of an earlier registration. Raises ServiceRefusal.
@@ -219,7 +233,8 @@ class ProvisioningService(Switches):
             raise self._refuse(caller, codes.NO_SUCH_OPERATION, check)
         if found.pending is None or found.waits(self._clock.now()):
             return self._operation(caller, found, attested.entry)
-        return self._assign(caller, attested, situation, Wish.put_off(found.pending))
+        wish = Wish.put_off(found.pending)
+        return self.at_once(self._assign(caller, attested, situation, wish))
 
     def lookup(self, caller: Caller) -> Registration:
         """The device's registration record, without an operation. Raises ServiceRefusal."""
@@ -292,13 +307,14 @@ class ProvisioningService(Switches):
 
     def _assign(
         self, caller: Caller, attested: Attested, situation: Situation, wish: Wish
-    ) -> Operation:
+    ) -> Steps[Operation]:
         name = registered_name(caller.presented, caller.registration_id)
         with self.told(caller):
-            commission = self._issuance.accept(name, attested, wish, caller.api_version)
+            asked = self._issuance.accept(name, attested, wish, caller.api_version)
+            commission = yield from asked
         try:
             with self._alone(caller, attested.entry, commission):
-                record = self._assignments.assign(
+                record = yield from self._assignments.assign(
                     name, attested, situation, caller.presented, wish, commission
                 )
         except Denial as denial:

@@ -37,7 +37,7 @@ def add_routes(router: Router, dps: ProvisioningService) -> None:
     def register(request: Request, parts: dict[str, str]) -> Response:
         force = provisioning.is_yes(request.query.get("forceRegistration", ""))
         caller = _caller(request, parts)
-        found = provisioning.register(dps, caller, request.body, force=force)
+        found = dps.at_once(provisioning.register(dps, caller, request.body, force=force))
         return _answer(found, request, parts)
 
     def status(request: Request, parts: dict[str, str]) -> Response:

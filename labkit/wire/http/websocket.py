@@ -9,7 +9,6 @@ section 6): the bytes in them are a stream like any other.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import TypeVar
 
 import h11
@@ -30,7 +29,7 @@ from wsproto.utilities import RemoteProtocolError
 
 from labkit.cloud.presented import Presented
 from labkit.events import Events
-from labkit.wire.channel import Channel, MakeApplication
+from labkit.wire.channel import Channel, MakeApplication, Work
 from labkit.wire.http.messages import Request
 
 PATH = "/$iothub/websocket"
@@ -135,7 +134,7 @@ class WebSocketConnection:
     def expect_within(self, seconds: float, what: str) -> None:
         self._link.expect_within(seconds, what)
 
-    def work(self, job: Callable[[], T | Future[T]], then: Callable[[T], None]) -> None:
+    def work(self, job: Work[T], then: Callable[[T], None]) -> None:
         self._link.work(job, then)
 
     def beside(self, job: Callable[[], None]) -> None:

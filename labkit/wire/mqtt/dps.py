@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -11,10 +11,12 @@ from labkit.cloud.dps.registrations import ASSIGNING, Operation
 from labkit.cloud.dps.service import Caller, ProvisioningService
 from labkit.cloud.refusals import Throttled
 from labkit.errors import ServiceRefusal
+from labkit.steps import Steps
 from labkit.wire import azure_json, provisioning
 from labkit.wire.mqtt import topics
 from labkit.wire.mqtt.packets import MalformedPacket, Publish
 from labkit.wire.mqtt.session import Face, Job
+from labkit.wire.provisioning import Way
 
 ANSWERS = "$dps/registrations/res"
 _REGISTER = "$dps/registrations/PUT/iotdps-register"
@@ -36,27 +38,45 @@ class DpsFace(Face):
         rid = topics.request_id(message.topic)
         if path == _REGISTER:
             force = provisioning.is_yes(query.get("forceRegistration", ""))
-            body = message.payload
-            asked = partial(provisioning.register, self._dps, self._caller, body, force=force)
-            job = partial(_answers, asked, rid)
-            return job if provisioning.takes_its_time(self._dps, body) else job()
+            return self._register(message.payload, force, rid)
         if path == _STATUS:
             named = query.get("operationId", "")
-            job = partial(_answers, partial(self._dps.operation, self._caller, named), rid)
+            job = partial(self._poll, named, rid)
             return job if self._dps.polls_may_wait else job()
         why = f"PUBLISH to {message.topic!r}, which DPS does not know"
         raise MalformedPacket(why, f"publish to {_REGISTER}/?$rid=…, then to {_STATUS}/?$rid=…")
 
+    def _register(self, body: bytes, force: bool, rid: str) -> Iterable[Publish] | Job:
+        steps = self._registering(body, force, rid)
+        way = provisioning.way(self._dps, body)
+        if way is Way.IN_STEPS:
+            return steps
+        job = partial(self._dps.at_once, steps)
+        return job if way is Way.BY_THREAD else job()
 
-def _answers(asked: Callable[[], Operation], rid: str) -> list[Publish]:
-    try:
-        found = asked()
-    except ServiceRefusal as refusal:
-        body = azure_json.refusal(refusal, datetime.now(UTC))
-        wait = refusal.retry_after if isinstance(refusal, Throttled) else 0
-        return [_message(refusal.error.status, rid, body, wait)]
+    def _registering(self, body: bytes, force: bool, rid: str) -> Steps[list[Publish]]:
+        try:
+            asked = provisioning.register(self._dps, self._caller, body, force=force)
+            return [_outcome((yield from asked), rid)]
+        except ServiceRefusal as refusal:
+            return [_refused(refusal, rid)]
+
+    def _poll(self, operation_id: str, rid: str) -> list[Publish]:
+        try:
+            return [_outcome(self._dps.operation(self._caller, operation_id), rid)]
+        except ServiceRefusal as refusal:
+            return [_refused(refusal, rid)]
+
+
+def _outcome(found: Operation, rid: str) -> Publish:
     status = 202 if found.status == ASSIGNING else 200
-    return [_message(status, rid, azure_json.operation(found), found.retry_after)]
+    return _message(status, rid, azure_json.operation(found), found.retry_after)
+
+
+def _refused(refusal: ServiceRefusal, rid: str) -> Publish:
+    body = azure_json.refusal(refusal, datetime.now(UTC))
+    wait = refusal.retry_after if isinstance(refusal, Throttled) else 0
+    return _message(refusal.error.status, rid, body, wait)
 
 
 def _message(status: int, rid: str, body: Mapping[str, Any], retry_after: int) -> Publish:

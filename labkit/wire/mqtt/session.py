@@ -21,10 +21,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Protocol, TypeAlias
 
+from labkit.steps import Steps
 from labkit.wire.mqtt.packets import (
     SPOKEN,
     Acknowledge,
@@ -63,8 +64,9 @@ class Denied(Exception):
         super().__init__(code.name)
 
 
-Job: TypeAlias = Callable[[], Iterable[Publish]]
-"""What gives the answers to a message, in its time, in any thread. Raises nothing."""
+Job: TypeAlias = Callable[[], Iterable[Publish]] | Steps[Iterable[Publish]]
+"""What gives the answers to a message, in its time: in any thread; or in steps, whose tasks may be
+done anywhere. Raises nothing."""
 
 
 class Line(Protocol):
@@ -285,7 +287,7 @@ class Session:
             self._owed = self._owed or []
             if message.packet_id is not None:
                 self._owed.append(puback(message.packet_id))
-        elif callable(answers):
+        elif callable(answers) or isinstance(answers, Generator):
             self.settle()
             self.job, self._taken = answers, message
         else:
