@@ -6,7 +6,6 @@ a tenth of the time that the way through SQLAlchemy's engine takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, Delete, Insert, Select, Update
@@ -15,7 +14,6 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
 _DIALECT = SQLiteDialect_pysqlite()
-_Convert = Callable[[Any], Any]
 
 
 class Prepared:
@@ -28,10 +26,9 @@ class Prepared:
         names = tuple(compiled.positiontup or ())
         fixed = {name: compiled.params[name] for name in names}
         self._fixed = {name: value for name, value in fixed.items() if value is not None}
-        self._binding = [
-            (name, _of_sqlite(compiled.binds[name].type).bind_processor(_DIALECT) or _as_it_is)
-            for name in names
-        ]
+        self._names = names
+        binders = (_of_sqlite(compiled.binds[name].type).bind_processor(_DIALECT) for name in names)
+        self._binding = [(place, how) for place, how in enumerate(binders) if how is not None]
         columns = statement.selected_columns if isinstance(statement, Select) else ()
         converters = (
             _of_sqlite(column.type).result_processor(_DIALECT, None) for column in columns
@@ -40,8 +37,11 @@ class Prepared:
 
     def rows(self, connection: Connection, **values: Any) -> list[tuple[Any, ...]]:
         """Runs it within the transaction of ``connection``: what was found, row by row."""
-        values = {**self._fixed, **values}
-        bound = [convert(values[name]) for name, convert in self._binding]
+        if self._fixed:
+            values = {**self._fixed, **values}
+        bound = [values[name] for name in self._names]
+        for place, convert in self._binding:
+            bound[place] = convert(bound[place])
         driver = connection.connection.dbapi_connection
         assert driver is not None, "it is in a transaction"
         found = driver.execute(self._sql, bound).fetchall()
@@ -61,7 +61,3 @@ class Prepared:
 
 def _of_sqlite(kind: TypeEngine[Any]) -> TypeEngine[Any]:
     return kind.dialect_impl(_DIALECT)
-
-
-def _as_it_is(value: Any) -> Any:
-    return value

@@ -4,8 +4,7 @@ To verify a request and to sign a certificate take longer than all else that a r
 and while the one is done in this process, nothing else is. So a crowd is served by more of them:
 
     a few tasks at a time ──> threads of this process
-    more than that        ──> a process for each core is started; once it is there, it gets tasks:
-                              the next one before it has answered the last, for it is not to wait
+    more than that        ──> a process for each core is started, and gets tasks once it is there
     a process has ended   ──> what it has not answered is done by threads
 
 What goes over the socket between the two are tasks and results, pickled, each of the other's
@@ -38,8 +37,6 @@ CROWD = 4
 MOST = 4
 """Processes, however many cores there are: the event loop has no more for them to do."""
 
-_AT_A_TIME = 2
-"""Tasks that a process has before it has answered one."""
 _PATIENCE = 5.0
 _SIZE = struct.Struct("!I")
 
@@ -61,7 +58,6 @@ class Cores:
         self._under_way = 0
         self._started: list[_Core] = []
         self._ready: list[_Core] = []
-        self._waiting: deque[_Asked] = deque()
 
     def do(
         self, task: Task[Any], then: Callable[[Any], None], fail: Callable[[Exception], None]
@@ -69,8 +65,7 @@ class Cores:
         """Has a task done: see :data:`labkit.steps.DoLater`."""
         asked = _Asked(task, then, fail)
         if self._ready:
-            self._waiting.append(asked)
-            self._hand_out()
+            min(self._ready, key=_line).ask(asked)
             return
         if self._under_way >= CROWD and not self._started:
             self._start()
@@ -101,13 +96,6 @@ class Cores:
         self._under_way -= 1
         call(what)
 
-    def _hand_out(self) -> None:
-        while self._waiting:
-            core = min(self._ready, key=lambda core: len(core.asked))
-            if len(core.asked) >= _AT_A_TIME:
-                return
-            core.ask(self._waiting.popleft())
-
     # ---- what the processes say
 
     def ready(self, core: _Core) -> None:
@@ -115,7 +103,6 @@ class Cores:
 
     def answered(self, asked: _Asked, went_well: bool, result: Any) -> None:
         """What did not go well is done once more here, where it can be told why."""
-        self._hand_out()
         if went_well:
             asked.then(result)
         else:
@@ -124,11 +111,7 @@ class Cores:
     def gone(self, core: _Core) -> None:
         if core in self._ready:
             self._ready.remove(core)
-        left = [*core.asked]
-        if not self._ready:
-            left += self._waiting
-            self._waiting.clear()
-        for asked in left:
+        for asked in core.asked:
             self._do_here(asked)
 
 
@@ -181,6 +164,11 @@ class _Core(asyncio.Protocol):
         answer = bytes(self._heard[_SIZE.size : end])
         del self._heard[:end]
         return answer
+
+
+def _line(core: _Core) -> int:
+    """How many tasks wait for it."""
+    return len(core.asked)
 
 
 def _number() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -247,11 +247,9 @@ class ProvisioningService(Switches):
             raise self._refuse(caller, codes.NO_SUCH_REGISTRATION, check)
         return self._as_told(found)
 
-    @contextmanager
-    def told(self, caller: Caller) -> Iterator[None]:
+    def told(self, caller: Caller) -> AbstractContextManager[None]:
         """Raises a Denial from within as the refusal of this device."""
-        with self._refusals.told(SERVICE, caller.registration_id):
-            yield
+        return self._refusals.told(SERVICE, caller.registration_id)
 
     def refuse_request(self, caller: Caller, why: str, cure: str) -> ServiceRefusal:
         """The answer to a device's request that could not be understood."""
