@@ -57,8 +57,9 @@ class Channel(Protocol):
         ...
 
     def work(self, job: Work[T], then: Callable[[T], None]) -> None:
-        """Does elsewhere what may take its time, and gives ``then`` its result. Until that nothing more is taken from the client, so that
-        answers keep their order. A client that is gone by then gets no ``then``."""
+        """Does elsewhere what may take its time, and gives ``then`` its result. Until that
+        nothing more is taken from the client, so that answers keep their order. A client that is
+        gone by then gets no ``then``."""
         ...
 
     def beside(self, job: Callable[[], None]) -> None:

@@ -32,8 +32,6 @@ from labkit.hsm.visitor import Visitor
 from labkit.pki.tasks import Signers
 from labkit.steps import DoLater, Task
 
-CROWD = 4
-"""Tasks under way at a time for which other processes are started."""
 MOST = 4
 """Processes, however many cores there are: the event loop has no more for them to do."""
 
@@ -50,14 +48,15 @@ class _Asked(NamedTuple):
 
 
 class Cores:
-    """Does tasks for one event loop. ``otherwise`` does them in this process. Everything but
-    :meth:`stop` is called on the loop's thread."""
+    """Does tasks for one event loop. ``otherwise`` does them in this process, ``crowd`` of them at
+    a time are left to it. Everything but :meth:`wait` is called on the loop's thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, otherwise: DoLater) -> None:
-        self._loop, self._otherwise = loop, otherwise
+    def __init__(self, loop: asyncio.AbstractEventLoop, otherwise: DoLater, crowd: int) -> None:
+        self._loop, self._otherwise, self._crowd = loop, otherwise, crowd
         self._under_way = 0
-        self._started: list[_Core] = []
         self._ready: list[_Core] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._over = False
 
     def do(
         self, task: Task[Any], then: Callable[[Any], None], fail: Callable[[Exception], None]
@@ -67,25 +66,37 @@ class Cores:
         if self._ready:
             min(self._ready, key=_line).ask(asked)
             return
-        if self._under_way >= CROWD and not self._started:
+        if self._under_way >= self._crowd and not self._processes:
             self._start()
         self._do_here(asked)
 
-    def stop(self) -> None:
-        """Ends the processes. Called by another thread, while the loop still runs."""
-        for core in self._started:
-            core.stop()
+    def leave(self) -> None:
+        """Lets the processes go. What they have not answered nobody waits for any more."""
+        self._over = True
+        for core in [*self._ready]:
+            core.leave()
+
+    def wait(self) -> None:
+        """Returns when the processes have ended: after :meth:`leave`, by any thread."""
+        for process in self._processes:
+            try:
+                process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
     def _start(self) -> None:
-        for _ in range(_number()):
-            ours, theirs = socket.socketpair()
-            core = _Core(self, _process(theirs))
-            theirs.close()
-            self._started.append(core)
-            self._loop.create_task(self._connect(core, ours))
+        try:
+            for _ in range(_number()):
+                ours, theirs = socket.socketpair()
+                with theirs:
+                    self._processes.append(_process(theirs))
+                self._loop.create_task(self._connect(ours))
+        except OSError:  # this machine has no more of them; threads go on
+            _log.warning("no other process can be started", exc_info=True)
 
-    async def _connect(self, core: _Core, link: socket.socket) -> None:
-        await self._loop.create_connection(lambda: core, sock=link)
+    async def _connect(self, link: socket.socket) -> None:
+        await self._loop.create_connection(lambda: _Core(self), sock=link)
 
     def _do_here(self, asked: _Asked) -> None:
         self._under_way += 1
@@ -99,7 +110,11 @@ class Cores:
     # ---- what the processes say
 
     def ready(self, core: _Core) -> None:
-        self._ready.append(core)
+        """It is there."""
+        if self._over:
+            core.leave()
+        else:
+            self._ready.append(core)
 
     def answered(self, asked: _Asked, went_well: bool, result: Any) -> None:
         """What did not go well is done once more here, where it can be told why."""
@@ -109,19 +124,18 @@ class Cores:
             self._do_here(asked)
 
     def gone(self, core: _Core) -> None:
+        """It has ended."""
         if core in self._ready:
             self._ready.remove(core)
-        for asked in core.asked:
+        for asked in core.asked if not self._over else ():
             self._do_here(asked)
 
 
 class _Core(asyncio.Protocol):
     """One process, as its parent sees it. It answers in the order in which it is asked."""
 
-    def __init__(self, cores: Cores, process: subprocess.Popen[bytes]) -> None:
-        self._cores, self._process = cores, process
-        self._heard = bytearray()
-        self._transport: asyncio.Transport | None = None
+    def __init__(self, cores: Cores) -> None:
+        self._cores, self._heard = cores, bytearray()
         self.asked: deque[_Asked] = deque()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -137,22 +151,16 @@ class _Core(asyncio.Protocol):
                 self._cores.answered(self.asked.popleft(), *pickle.loads(answer))
 
     def connection_lost(self, _: Exception | None) -> None:
-        self._transport = None
         self._cores.gone(self)
 
     def ask(self, asked: _Asked) -> None:
+        """Puts a task behind those that it has."""
         self.asked.append(asked)
-        assert self._transport is not None, "it is asked while it is there"
         self._transport.write(pickle.dumps(asked.task))
 
-    def stop(self) -> None:
-        if self._transport is not None:
-            self._cores._loop.call_soon_threadsafe(self._transport.close)
-        try:
-            self._process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+    def leave(self) -> None:
+        """It ends when it reads that nobody is there any more."""
+        self._transport.abort()
 
     def _next(self) -> bytes | None:
         """The next whole answer."""

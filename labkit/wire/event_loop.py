@@ -78,6 +78,7 @@ class EventLoop:
             for link in list(self.links):
                 link.close() if self._loop.time() < end else link.abort()
             await asyncio.sleep(_ROUND_SECONDS)
+        self.workers.leave()
 
 
 async def _settled() -> None:

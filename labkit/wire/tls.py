@@ -176,7 +176,8 @@ class Link(asyncio.Protocol):
             self._deadline = self._loop.call_at(due, self._rings)
 
     def work(self, job: Work[T], then: Callable[[T], None]) -> None:
-        """Does elsewhere what may take its time, and gives ``then`` its result. Until that nothing more is taken from the client."""
+        """Does elsewhere what may take its time, and gives ``then`` its result. Until that
+        nothing more is taken from the client."""
         self._working = True
         self._workers.run(job, lambda result: self._worked(then, result), self._give_up)
 

@@ -27,7 +27,7 @@ class Workers:
     def __init__(self, loop: asyncio.AbstractEventLoop, do: Do) -> None:
         self._loop, self._task = loop, do
         self._pool = ThreadPoolExecutor(THREADS, "labkit worker")
-        self._cores = Cores(loop, self._do_task)
+        self._cores = Cores(loop, self._do_task, crowd=THREADS)
 
     def run(
         self, work: Work[T], then: Callable[[T], None], fail: Callable[[Exception], None]
@@ -38,17 +38,30 @@ class Workers:
         if isinstance(work, Generator):
             self._loop.call_soon(follow, work, self._cores.do, then, fail)
         else:
-            self._pool.submit(self._do, work, then, fail)
+            self._submit(work, then, fail)
+
+    def leave(self) -> None:
+        """On the loop's thread: no task is done any more that has not begun."""
+        self._cores.leave()
 
     def stop(self) -> None:
-        """Waits for the jobs that have begun; the others are never done."""
-        self._cores.stop()
+        """After that: waits for the jobs that have begun; the others are never done."""
         self._pool.shutdown(cancel_futures=True)
+        self._cores.wait()
 
     def _do_task(
         self, task: Task[Any], then: Callable[[Any], None], fail: Callable[[Exception], None]
     ) -> None:
-        self._pool.submit(self._do, partial(self._task, task), then, fail)
+        self._submit(partial(self._task, task), then, fail)
+
+    def _submit(
+        self,
+        job: Callable[[], T | Future[T]],
+        then: Callable[[T], None],
+        fail: Callable[[Exception], None],
+    ) -> None:
+        with suppress(RuntimeError):  # stopped: everybody has gone
+            self._pool.submit(self._do, job, then, fail)
 
     def _do(
         self,
