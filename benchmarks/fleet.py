@@ -21,13 +21,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from labkit.clock import Clock
 from labkit.cloud import Cloud, Presented
 from labkit.cloud.dps import registrations
+from labkit.cloud.dps.caller import Caller
 from labkit.cloud.dps.entries import (
     CLIENT,
     Enrollment,
     SymmetricKeyAttestation,
     X509Attestation,
 )
-from labkit.cloud.dps.service import Caller, ProvisioningService
+from labkit.cloud.dps.service import ProvisioningService
 from labkit.cloud.hub import placement
 from labkit.cloud.hub.credentials import Credentials
 from labkit.events import Events

@@ -18,8 +18,8 @@ from cryptography import x509
 
 from labkit.clock import Clock
 from labkit.cloud import Cloud, Presented
+from labkit.cloud.dps.caller import Caller
 from labkit.cloud.dps.registrations import Operation, Registration
-from labkit.cloud.dps.service import Caller
 from labkit.errors import AzureError, ServiceRefusal
 from labkit.events import Events
 from labkit.trace import first_failure

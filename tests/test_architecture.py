@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = {path.stem for path in PACKAGE.iterdir()}
 
 LEVELS = (
-    ("trace", "work"),
+    ("steps", "trace", "work"),
     ("errors",),
     ("files", "ids"),
     ("progress",),

@@ -13,7 +13,7 @@ from stories import Story, supply_chain
 
 from labkit import Lab
 from labkit.cloud import Presented, codes
-from labkit.cloud.dps.service import Caller
+from labkit.cloud.dps.caller import Caller
 from labkit.errors import NotFound, ProvisioningFailed, ServiceRefusal
 from labkit.explanation import Explanation
 from labkit.trace import Check, failed, not_reached, passed

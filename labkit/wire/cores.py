@@ -4,7 +4,8 @@ To verify a request and to sign a certificate take longer than all else that a r
 and while the one is done in this process, nothing else is. So a crowd is served by more of them:
 
     a few tasks at a time ──> threads of this process
-    more than that        ──> a process for each core is started, and gets tasks once it is there
+    more than that        ──> a process for each spare core is started, and gets all tasks from then
+                              on that it is there
     a process has ended   ──> what it has not answered is done by threads
 
 What goes over the socket between the two are tasks and results, pickled, each of the other's
@@ -32,7 +33,7 @@ from labkit.hsm.visitor import Visitor
 from labkit.pki.tasks import Signers
 from labkit.steps import DoLater, Task
 
-MOST = 4
+_MOST = 3
 """Processes, however many cores there are: the event loop has no more for them to do."""
 
 _PATIENCE = 5.0
@@ -48,11 +49,14 @@ class _Asked(NamedTuple):
 
 
 class Cores:
-    """Does tasks for one event loop. ``otherwise`` does them in this process, ``crowd`` of them at
-    a time are left to it. Everything but :meth:`wait` is called on the loop's thread."""
+    """Does tasks for one event loop. ``otherwise`` does them in this process; ``crowd`` of them at
+    a time are left to it, before so many processes as ``most`` are started. Everything but
+    :meth:`wait` is called on the loop's thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, otherwise: DoLater, crowd: int) -> None:
-        self._loop, self._otherwise, self._crowd = loop, otherwise, crowd
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, otherwise: DoLater, crowd: int, most: int
+    ) -> None:
+        self._loop, self._otherwise, self._crowd, self._most = loop, otherwise, crowd, most
         self._under_way = 0
         self._ready: list[_Core] = []
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -87,7 +91,7 @@ class Cores:
 
     def _start(self) -> None:
         try:
-            for _ in range(_number()):
+            for _ in range(self._most):
                 ours, theirs = socket.socketpair()
                 with theirs:
                     self._processes.append(_process(theirs))
@@ -179,10 +183,10 @@ def _line(core: _Core) -> int:
     return len(core.asked)
 
 
-def _number() -> int:
-    """A core for each, that of the event loop too: it is not always busy."""
+def spare() -> int:
+    """How many cores an event loop leaves to others."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(usable or 1, MOST) if usable != 1 else 0
+    return min((usable or 1) - 1, _MOST)
 
 
 def _process(link: socket.socket) -> subprocess.Popen[bytes]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from enum import Enum
 
 from labkit.cloud import strict_json
+from labkit.cloud.dps.caller import Caller
 from labkit.cloud.dps.registrations import Operation
-from labkit.cloud.dps.service import Caller, ProvisioningService
+from labkit.cloud.dps.service import ProvisioningService
 from labkit.steps import Steps
 
 CSR, CLIENT_CSR = "csr", "clientCertificateCsr"

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from labkit.steps import Do, Task, follow
 from labkit.wire.channel import Work
-from labkit.wire.cores import Cores
+from labkit.wire.cores import Cores, spare
 
 THREADS = 8
 """As many jobs are done at a time; the others wait in the order in which they came."""
@@ -27,7 +27,7 @@ class Workers:
     def __init__(self, loop: asyncio.AbstractEventLoop, do: Do) -> None:
         self._loop, self._task = loop, do
         self._pool = ThreadPoolExecutor(THREADS, "labkit worker")
-        self._cores = Cores(loop, self._do_task, crowd=THREADS)
+        self._cores = Cores(loop, self._do_task, crowd=THREADS, most=spare())
 
     def run(
         self, work: Work[T], then: Callable[[T], None], fail: Callable[[Exception], None]

@@ -13,8 +13,8 @@ from stories import Story, authority_of, enroll, enrolled, failed_check
 from labkit import Lab
 from labkit.cloud import Presented, codes
 from labkit.cloud.dps import attestation
+from labkit.cloud.dps.caller import Caller
 from labkit.cloud.dps.registrations import Registration
-from labkit.cloud.dps.service import Caller
 from labkit.errors import AzureError, BadCertificate, Conflict, LabError, NotFound, ServiceRefusal
 from labkit.pki import profiles, request, verdict
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stories import Story, failed_check
 
 from labkit.cloud import Presented
-from labkit.cloud.dps.service import Caller
+from labkit.cloud.dps.caller import Caller
 from labkit.cloud.hub import Hub, authentication
 from labkit.cloud.hub.telemetry import Telemetry
 from labkit.cloud.hub.twins import merged

@@ -9,8 +9,8 @@ from issuance_stories import POLICY, csr
 
 from labkit import Lab
 from labkit.cloud import Presented
+from labkit.cloud.dps.caller import Caller
 from labkit.cloud.dps.registrations import ASSIGNED, FAILED, Operation
-from labkit.cloud.dps.service import Caller
 from labkit.errors import NotFound
 from labkit.pki import chain
 from labkit.trace import first_failure

@@ -20,6 +20,7 @@ from dps_model import (
 from hypothesis.stateful import invariant
 from provisioning import HUBS, Emulated
 
+from labkit.cloud.dps.caller import Caller
 from labkit.cloud.dps.entries import (
     CLIENT,
     SIGNING,
@@ -29,7 +30,6 @@ from labkit.cloud.dps.entries import (
     SymmetricKeyAttestation,
     X509Attestation,
 )
-from labkit.cloud.dps.service import Caller
 from labkit.errors import ServiceRefusal
 
 

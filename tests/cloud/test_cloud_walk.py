@@ -9,7 +9,7 @@ from stories import open_lab
 
 from labkit import Lab
 from labkit.cloud import Presented
-from labkit.cloud.dps.service import Caller
+from labkit.cloud.dps.caller import Caller
 from labkit.errors import ServiceRefusal
 from labkit.pki import verdict
 

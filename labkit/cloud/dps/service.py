@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from labkit.cloud.dps.assignment import (
 )
 from labkit.cloud.dps.attestation import Attested, attest, no_certificate
 from labkit.cloud.dps.ca_issuing import AuthorityIssuer
+from labkit.cloud.dps.caller import Caller
 from labkit.cloud.dps.certificate_authorities import CertificateAuthorities
 from labkit.cloud.dps.certificates import DpsCertificates
 from labkit.cloud.dps.enrollment_groups import EnrollmentGroups
@@ -50,7 +51,6 @@ from labkit.cloud.dps.trust_bundles import TrustBundles
 from labkit.cloud.dps.under_way import UnderWay
 from labkit.cloud.hub import Hubs
 from labkit.cloud.hub.links import LinkedHubs
-from labkit.cloud.presented import Presented
 from labkit.cloud.refusals import Denial, Refusals
 from labkit.cloud.store import machine_time, new_id_scope, setting
 from labkit.cloud.trust import Trust
@@ -68,18 +68,6 @@ _CLIENT_ID = "the MQTT client ID is the registration ID"
 _OPERATION = "the operation is known"
 _SCOPES = "Azure documentation, DPS: terminology (ID scope)"
 _RECORD = "the device has a registration record"
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """A device as it introduced itself: the IDs that it claims, what it showed in TLS, the
-    SAS token of one that has a symmetric key, and the version of the API that it speaks."""
-
-    id_scope: str
-    registration_id: str
-    presented: Presented
-    token: str = field(default="", repr=False)
-    api_version: str = ""
 
 
 class ProvisioningService(Switches):

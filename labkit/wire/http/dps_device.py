@@ -12,8 +12,9 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from labkit.cloud import strict_json
+from labkit.cloud.dps.caller import Caller
 from labkit.cloud.dps.registrations import ASSIGNING, Operation
-from labkit.cloud.dps.service import Caller, ProvisioningService
+from labkit.cloud.dps.service import ProvisioningService
 from labkit.wire import azure_json, provisioning
 from labkit.wire.http.dps_errors import RETRY_AFTER, answering
 from labkit.wire.http.fields import check_is_json

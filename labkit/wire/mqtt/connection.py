@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from labkit.cloud import Cloud
-from labkit.cloud.dps.service import Caller
+from labkit.cloud.dps.caller import Caller
 from labkit.cloud.hub import HubUser
 from labkit.cloud.refusals import LONGEST_ID, clipped
 from labkit.errors import ServiceRefusal

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from labkit.cloud.dps.caller import Caller
 from labkit.cloud.dps.registrations import ASSIGNING, Operation
-from labkit.cloud.dps.service import Caller, ProvisioningService
+from labkit.cloud.dps.service import ProvisioningService
 from labkit.cloud.refusals import Throttled
 from labkit.errors import ServiceRefusal
 from labkit.steps import Steps
