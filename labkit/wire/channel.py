@@ -11,7 +11,7 @@ from labkit.steps import Steps
 
 T = TypeVar("T")
 
-Work: TypeAlias = Callable[[], T | Future[T]] | Steps[T]
+Errand: TypeAlias = Callable[[], T | Future[T]] | Steps[T]
 """What may take its time: a call for another thread, the result of which may be a future; or steps,
 for this one, with their tasks done elsewhere."""
 
@@ -56,7 +56,7 @@ class Channel(Protocol):
         """Closes unless it is called again within ``seconds``."""
         ...
 
-    def work(self, job: Work[T], then: Callable[[T], None]) -> None:
+    def work(self, job: Errand[T], then: Callable[[T], None]) -> None:
         """Does elsewhere what may take its time, and gives ``then`` its result. Until that
         nothing more is taken from the client, so that answers keep their order. A client that is
         gone by then gets no ``then``."""

@@ -58,9 +58,9 @@ class Cores:
     ) -> None:
         self._loop, self._otherwise, self._crowd, self._most = loop, otherwise, crowd, most
         self._under_way = 0
+        self._started = self._over = False
         self._ready: list[_Core] = []
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._over = False
 
     def do(
         self, task: Task[Any], then: Callable[[Any], None], fail: Callable[[Exception], None]
@@ -70,7 +70,7 @@ class Cores:
         if self._ready:
             min(self._ready, key=_line).ask(asked)
             return
-        if self._under_way >= self._crowd and not self._processes:
+        if self._under_way >= self._crowd and not self._started:
             self._start()
         self._do_here(asked)
 
@@ -90,14 +90,14 @@ class Cores:
                 process.wait()
 
     def _start(self) -> None:
+        self._started = True
         try:
             for _ in range(self._most):
-                ours, theirs = socket.socketpair()
-                with theirs:
-                    self._processes.append(_process(theirs))
-                self._loop.create_task(self._connect(ours))
-        except OSError:  # this machine has no more of them; threads go on
-            _log.warning("no other process can be started", exc_info=True)
+                process, link = _process()
+                self._processes.append(process)
+                self._loop.create_task(self._connect(link))
+        except OSError as error:  # this machine has no more of them: threads go on
+            _log.warning("no other process can be started: %s", error)
 
     async def _connect(self, link: socket.socket) -> None:
         await self._loop.create_connection(lambda: _Core(self), sock=link)
@@ -189,10 +189,18 @@ def spare() -> int:
     return min((usable or 1) - 1, _MOST)
 
 
-def _process(link: socket.socket) -> subprocess.Popen[bytes]:
-    number = str(link.fileno())
-    command = [sys.executable, "-c", f"from {__name__} import serve; serve()", number]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[link.fileno()])
+def _process() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """A new one, and the way to it. Raises OSError."""
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-c", f"from {__name__} import serve; serve()", str(theirs.fileno())]
+    try:
+        with theirs:
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+            ), ours
+    except OSError:
+        ours.close()
+        raise
 
 
 # ---- the other process
@@ -214,8 +222,8 @@ def serve() -> None:
 def _done(task: Task[Any], signers: Signers) -> tuple[bool, Any]:
     try:
         return True, task.do(signers)
-    except Exception:  # whatever it is: the parent does the task once more, and has it too
-        _log.exception("%r was not done", task)
+    except Exception as error:  # whatever it is: the parent does the task once more, and has it too
+        _log.warning("%s was not done here: %r", type(task).__name__, error)
         return False, None
 
 

@@ -27,7 +27,7 @@ from labkit.cloud.presented import Presented
 from labkit.events import Events
 from labkit.pki.chain import subject
 from labkit.wire import openssl
-from labkit.wire.channel import Application, Work
+from labkit.wire.channel import Application, Errand
 from labkit.wire.workers import Workers
 
 HANDSHAKE_SECONDS = 10.0
@@ -175,7 +175,7 @@ class Link(asyncio.Protocol):
             self._stop_waiting()
             self._deadline = self._loop.call_at(due, self._rings)
 
-    def work(self, job: Work[T], then: Callable[[T], None]) -> None:
+    def work(self, job: Errand[T], then: Callable[[T], None]) -> None:
         """Does elsewhere what may take its time, and gives ``then`` its result. Until that
         nothing more is taken from the client."""
         self._working = True

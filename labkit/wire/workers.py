@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from labkit.steps import Do, Task, follow
-from labkit.wire.channel import Work
+from labkit.wire.channel import Errand
 from labkit.wire.cores import Cores, spare
 
 THREADS = 8
@@ -30,7 +30,7 @@ class Workers:
         self._cores = Cores(loop, self._do_task, crowd=THREADS, most=spare())
 
     def run(
-        self, work: Work[T], then: Callable[[T], None], fail: Callable[[Exception], None]
+        self, work: Errand[T], then: Callable[[T], None], fail: Callable[[Exception], None]
     ) -> None:
         """Does ``work``; ``then`` gets what it returns, ``fail`` what it raises. A call that
         returns a future is over when that is, and keeps no thread meanwhile. Steps are taken on

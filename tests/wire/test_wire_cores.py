@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -169,6 +170,18 @@ def test_without_any_of_them_threads_go_on(here: Here) -> None:
     asked = [here.ask(Verify(GOOD)) for _ in range(3 * CROWD)]
     assert all(found.result(PATIENCE) for found in asked)
     assert here.done == 3 * CROWD
+
+
+def test_where_no_process_can_be_started_threads_go_on(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", full)
+    here.go_on.set()
+    asked = [here.ask(Verify(each)) for each in (GOOD, ALTERED) * 2 * CROWD]
+    assert [found.result(PATIENCE) for found in asked] == [True, False] * 2 * CROWD
 
 
 def test_they_end_when_they_are_let_go(here: Here) -> None:

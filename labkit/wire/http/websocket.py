@@ -29,7 +29,7 @@ from wsproto.utilities import RemoteProtocolError
 
 from labkit.cloud.presented import Presented
 from labkit.events import Events
-from labkit.wire.channel import Channel, MakeApplication, Work
+from labkit.wire.channel import Channel, Errand, MakeApplication
 from labkit.wire.http.messages import Request
 
 PATH = "/$iothub/websocket"
@@ -134,7 +134,7 @@ class WebSocketConnection:
     def expect_within(self, seconds: float, what: str) -> None:
         self._link.expect_within(seconds, what)
 
-    def work(self, job: Work[T], then: Callable[[T], None]) -> None:
+    def work(self, job: Errand[T], then: Callable[[T], None]) -> None:
         self._link.work(job, then)
 
     def beside(self, job: Callable[[], None]) -> None:
