@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 LABKIT = (sys.executable, "-m", "labkit")
 
 
@@ -53,3 +55,16 @@ def serving(workspace: Path, *options: str) -> Iterator[tuple[dict[str, Any], An
         finally:
             process.terminate()
             process.wait(10)
+
+
+def children(process: int | str = "self") -> set[int]:
+    """The processes that a process has started, and that it has not waited for."""
+    tasks = Path(f"/proc/{process}/task")
+    if not tasks.exists():
+        pytest.skip("this system does not tell which processes a process has started")
+    return {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+
+
+def have_softhsm(processes: set[int]) -> bool:
+    """Whether each of them has loaded it."""
+    return all("softhsm" in Path(f"/proc/{pid}/maps").read_text() for pid in processes)

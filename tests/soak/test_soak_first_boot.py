@@ -8,72 +8,40 @@ that it ever signed on its own books, also those that nobody got.
 
 from __future__ import annotations
 
-import base64
 import http.client
-import json
 import os
 import random
 import sqlite3
 import ssl
 import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from drones import KEYS, Drone
 from first_boot_stories import ACCOUNT, AUTHORITY, PROFILE, VERSION, csr_pem
-from https_clients import sign
-from issuance_stories import new_key
-from provisioning import hmac_sha256
 from served import Served
 from stories import open_lab, write_device
-
-from labkit.cloud.dps.entries import SymmetricKeyAttestation
 
 KILLS = int(os.environ.get("LAB_SOAK_KILLS", "3"))
 LONGEST = 0.3
 """Seconds from the request to the kill: about twice what a new process takes to its answer."""
-SECRET = base64.b64encode(b"s" * 32).decode()
 
 
-@dataclass
-class Drone:
-    """A device with a key, and the chain that it was handed, once it was."""
+class Customer(Drone):
+    """A drone whose certificates another company signs."""
 
-    name: str
-    key: ec.EllipticCurvePrivateKey = field(default_factory=new_key)
-    chain: tuple[x509.Certificate, ...] = ()
+    version = VERSION
 
-    def register(self, said: dict[str, Any]) -> None:
-        """Asks for a certificate, with a request that is signed anew."""
-        where = f"{said['idScope']}/registrations/{self.name}"
-        token = sign(quote(where, safe=""), hmac_sha256(SECRET, self.name))
-        context = ssl.create_default_context(cafile=said["serverCa"])
-        status, body = ask(
-            http.client.HTTPSConnection(
-                "127.0.0.1", said["dps"]["httpsPort"], timeout=20, context=context
-            ),
-            "PUT",
-            f"/{where}/register?api-version={VERSION}",
-            json.dumps({"clientCertificateCsr": csr_pem(self.name, self.key)}),
-            {"Content-Type": "application/json", "Authorization": token},
-        )
-        found = json.loads(body)
-        assert (status, found["status"]) == (200, "assigned"), found
-        pem = found["registrationState"]["issuedClientCertificate"]
-        self.chain = tuple(x509.load_pem_x509_certificates(pem.encode()))
+    def body(self) -> dict[str, str]:
+        return {"clientCertificateCsr": csr_pem(self.name, self.key)}
 
-    def try_to_register(self, said: dict[str, Any]) -> None:
-        """The same, from a server that may go away."""
-        try:
-            self.register(said)
-        except (OSError, http.client.HTTPException, ValueError):
-            return
+    def read(self, state: dict[str, Any]) -> list[x509.Certificate]:
+        return x509.load_pem_x509_certificates(state["issuedClientCertificate"].encode())
 
     def opens_hub(self, said: dict[str, Any], certificate: bytes, folder: Path) -> bool:
         """Whether its hub takes a message from whoever shows this certificate."""
@@ -84,22 +52,11 @@ class Drone:
         port = said["hubs"][0]["httpsPort"]
         connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
         path = f"/devices/{self.name}/messages/events?api-version=2021-04-12"
-        return ask(connection, "POST", path, "{}", {})[0] == 204
-
-
-def ask(
-    connection: http.client.HTTPSConnection,
-    method: str,
-    path: str,
-    body: str,
-    headers: dict[str, str],
-) -> tuple[int, bytes]:
-    try:
-        connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
+        try:
+            connection.request("POST", path, "{}")
+            return connection.getresponse().status == 204
+        finally:
+            connection.close()
 
 
 @pytest.fixture
@@ -111,8 +68,7 @@ def place(tmp_path: Path) -> Path:
         lab.dps.certificate_authorities.create(
             AUTHORITY, profile=PROFILE, api_key=account.new_api_key()
         )
-        keys = SymmetricKeyAttestation(SECRET, SECRET)
-        lab.dps.enrollment_groups.create("drones", keys=keys, certificate_authority=AUTHORITY)
+        lab.dps.enrollment_groups.create("drones", keys=KEYS, certificate_authority=AUTHORITY)
     return tmp_path
 
 
@@ -149,7 +105,7 @@ def test_a_device_ends_with_one_certificate_that_opens_its_hub_however_often_the
     handed_out = unclaimed = 0
     try:
         for number in range(KILLS):
-            drone = Drone(f"drone-{number}")
+            drone = Customer(f"drone-{number}")
             asking = threading.Thread(target=drone.try_to_register, args=(server.said,))
             asking.start()
             time.sleep(chance.uniform(0, LONGEST))

@@ -6,72 +6,29 @@ for its key; the ledger knows it, and knows every one that was ever handed out.
 
 from __future__ import annotations
 
-import base64
-import http.client
-import json
+import itertools
 import os
 import random
 import sqlite3
-import ssl
 import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from https_clients import sign
-from issuance_stories import csr, new_key
-from provisioning import hmac_sha256
+from drones import KEYS, Drone
 from served import Served
 from stories import open_lab
+from subprocesses import children, have_softhsm
 
-from labkit.cloud.dps.entries import SymmetricKeyAttestation
+from labkit.wire.cores import spare
 
 KILLS = int(os.environ.get("LAB_SOAK_KILLS", "3"))
 LONGEST = 0.8
 """Seconds from the request to the kill: about twice what a new process takes to its answer."""
-SECRET = base64.b64encode(b"s" * 32).decode()
-
-
-@dataclass
-class Drone:
-    """A device with a key, and the certificate that it was handed, once it was."""
-
-    name: str
-    key: ec.EllipticCurvePrivateKey = field(default_factory=new_key)
-    issued: bytes = b""
-
-    def register(self, said: dict[str, Any]) -> None:
-        """Asks for a certificate, with a request that is signed anew."""
-        context = ssl.create_default_context(cafile=said["serverCa"])
-        port, scope = said["dps"]["httpsPort"], said["idScope"]
-        where = f"{scope}/registrations/{self.name}"
-        token = sign(quote(where, safe=""), hmac_sha256(SECRET, self.name))
-        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
-        try:
-            connection.request(
-                "PUT",
-                f"/{where}/register?api-version=2025-07-01-preview",
-                json.dumps({"csr": csr(self.name, self.key)}),
-                {"Content-Type": "application/json", "Authorization": token},
-            )
-            answer = connection.getresponse()
-            found = json.loads(answer.read())
-        finally:
-            connection.close()
-        assert answer.status == 200, found
-        self.issued = base64.b64decode(found["registrationState"]["issuedCertificateChain"][0])
-
-    def try_to_register(self, said: dict[str, Any]) -> None:
-        """The same, from a server that may go away."""
-        try:
-            self.register(said)
-        except (OSError, http.client.HTTPException, ValueError):
-            return
+CROWD, LONGEST_CROWD = 24, 0.6
+"""Drones that ask at once, and the same for them."""
+_numbers = itertools.count()
 
 
 @pytest.fixture
@@ -84,8 +41,7 @@ def place(tmp_path: Path) -> Path:
         namespace.link_dps()
         namespace.link_hub("contoso-hub")
         namespace.synchronize()
-        keys = SymmetricKeyAttestation(SECRET, SECRET)
-        lab.dps.enrollment_groups.create("drones", keys=keys, credential_policy="short")
+        lab.dps.enrollment_groups.create("drones", keys=KEYS, credential_policy="short")
     return tmp_path
 
 
@@ -122,3 +78,60 @@ def test_a_device_ends_with_one_certificate_however_often_the_server_is_killed(
     finally:
         server.kill()
     print(f"{KILLS} kills, {handed_out} of them after the answer")
+
+
+def test_a_crowd_ends_with_one_certificate_each_however_often_the_server_is_killed(
+    place: Path,
+) -> None:
+    """Over MQTT, and more than there are threads: so other processes verify and sign, which end when
+    the server is gone. Crowds before are left alone until they are there."""
+    chance = random.Random(20261130)
+    server = Served(place / "lab", place / "log")
+    handed_out = 0
+    try:
+        for number in range(KILLS):
+            while not have_others(server):
+                crowd(server, [Drone(f"warm-{next(_numbers)}") for _ in range(CROWD)])
+            drones = [Drone(f"drone-{number}-{each}") for each in range(CROWD)]
+            asking = ask(server, drones)
+            time.sleep(chance.uniform(0, LONGEST_CROWD))
+            server.kill()
+            for thread in asking:
+                thread.join()
+            before = {drone.name: drone.issued for drone in drones if drone.issued}
+            for name, issued in before.items():
+                assert ledger(place, name) == [issued], "handed out, and not on record"
+            handed_out += len(before)
+            server = Served(place / "lab", place / "log")
+            crowd(server, drones)
+            for drone in drones:
+                assert drone.issued == before.get(drone.name, drone.issued)
+                assert ledger(place, drone.name) == [drone.issued]
+                assert drone.chain[0].public_key() == drone.key.public_key()
+    finally:
+        server.kill()
+    print(f"{KILLS} kills, {handed_out} of {KILLS * CROWD} drones after the answer")
+
+
+def ask(server: Served, drones: list[Drone]) -> list[threading.Thread]:
+    """All of them at once, of a server that may go away."""
+    asking = [
+        threading.Thread(target=drone.try_to_register, args=(server.said,), kwargs={"mqtt": True})
+        for drone in drones
+    ]
+    for thread in asking:
+        thread.start()
+    return asking
+
+
+def have_others(server: Served) -> bool:
+    """Whether it has other processes sign by now, where it has cores for them."""
+    others = children(server.process.pid)
+    return not spare() or (bool(others) and have_softhsm(others))
+
+
+def crowd(server: Served, drones: list[Drone]) -> None:
+    """All of them at once; each is handed a certificate."""
+    for thread in ask(server, drones):
+        thread.join()
+    assert all(drone.issued for drone in drones)
