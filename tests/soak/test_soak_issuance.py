@@ -83,8 +83,8 @@ def test_a_device_ends_with_one_certificate_however_often_the_server_is_killed(
 def test_a_crowd_ends_with_one_certificate_each_however_often_the_server_is_killed(
     place: Path,
 ) -> None:
-    """Over MQTT, and more than there are threads: so other processes verify and sign, which end when
-    the server is gone. Crowds before are left alone until they are there."""
+    """Over MQTT, and more than there are threads: so other processes verify and sign, which end
+    when the server is gone. Crowds before are left alone until they are there."""
     chance = random.Random(20261130)
     server = Served(place / "lab", place / "log")
     handed_out = 0
