@@ -13,7 +13,7 @@ from labkit.files import write_whole
 
 HOME = "LABKIT_HOME"
 _MARK, _LOCK = "labkit-workspace", "lock"
-_LAYOUT = "6\n"
+_LAYOUT = "7\n"
 """The version of what is inside; a later lab that changes it must know the older one."""
 _EMPTYING = "being emptied\n"
 """What the mark says meanwhile: whoever finds it finishes that."""

@@ -173,7 +173,7 @@ def test_an_empty_mark_locks_nobody_out(tmp_path: Path) -> None:
     again.close()
     assert not again.is_new
     assert (tmp_path / "lab" / "kept").exists()
-    assert (tmp_path / "lab" / MARK).read_text() == "6\n"
+    assert (tmp_path / "lab" / MARK).read_text() == "7\n"
 
 
 def test_a_mark_of_another_layout_is_refused_and_left(tmp_path: Path) -> None:
