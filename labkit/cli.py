@@ -51,24 +51,23 @@ def _doctor(_: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from labkit.explanation import Explanation
     from labkit.wire.http.refusals import to_json
 
-    refusal = _find_refusal(options)
+    found = _explanation(options)
     if options.json:
-        print(json.dumps(to_json(refusal), indent=2))
+        print(json.dumps(to_json(found.refusal), indent=2))
         return 0
-    print(f"Tracking ID {refusal.tracking_id}, {refusal.at:%Y-%m-%d %H:%M:%S} by the lab's clock")
-    print(Explanation(refusal))
+    print(f"Tracking ID {found.tracking_id}, {found.at:%Y-%m-%d %H:%M:%S} by the lab's clock")
+    print(found)
     return 0
 
 
-def _find_refusal(options: argparse.Namespace) -> Any:
+def _explanation(options: argparse.Namespace) -> Any:
     from labkit.cloud.refusals import Refusals
     from labkit.cloud.store import Base
     from labkit.database import Database
     from labkit.events import Events
-    from labkit.explanation import find_refusal, last_refusal
+    from labkit.explanation import explained
 
     if bool(options.tracking_id) == (options.last or bool(options.device)):
         raise LabError(
@@ -77,9 +76,7 @@ def _find_refusal(options: argparse.Namespace) -> Any:
     path = existing(locate(options.workspace))
     clock = Clock(path / "clock.json")
     refusals = Refusals(Database(path / "cloud.db", Base.metadata), clock, Events(clock))
-    if options.tracking_id:
-        return find_refusal(refusals, options.tracking_id)
-    return last_refusal(refusals, options.device)
+    return explained(refusals, options.tracking_id or None, device=options.device)
 
 
 def _monitor(options: argparse.Namespace) -> int:

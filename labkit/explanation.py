@@ -25,10 +25,11 @@ class Explanation:
     """The trace of one refusal. Shows itself in a notebook; ``str()`` gives it as text.
 
     Tracking ID and time are attributes and not part of the text: they differ at every run.
+    ``over`` tells that the same service has let in the same key since.
     """
 
-    def __init__(self, refusal: Refusal) -> None:
-        self.refusal = refusal
+    def __init__(self, refusal: Refusal, *, over: bool = False) -> None:
+        self.refusal, self.over = refusal, over
         self.tracking_id, self.at = refusal.tracking_id, refusal.at
         self.checks = refusal.checks
 
@@ -72,6 +73,12 @@ class Explanation:
         sent = self._sent()
         return sent and f"{'Shown was' if self._is_proof else 'It sent'}: {sent}"
 
+    @property
+    def since(self) -> str:
+        """That it is over, where it is: ``Since then DPS has let it in, with the same key.``"""
+        door = "DPS" if self.refusal.door == "dps" else self.refusal.door
+        return f"Since then {door} has let it in, with the same key." if self.over else ""
+
     def __str__(self) -> str:
         return "\n".join(self._lines())
 
@@ -98,6 +105,8 @@ class Explanation:
                 yield _indented(f"{number}. {cure}", "  ")
         if self.failure and self.failure.source:
             yield f"See: {self.failure.source}"
+        if self.since:
+            yield self.since
 
     @property
     def in_silence(self) -> bool:
@@ -167,6 +176,7 @@ class Explanation:
             f"<div><p>{self._opening()}{f'<br>{e(self.shown)}' if self.shown else ''}</p>"
             f'<ol style="list-style:none;padding-left:0">{rows}</ol>'
             + (f"<p><b>{heading}:</b></p><ol>{cures}</ol>{source}" if cures else "")
+            + (f"<p>{e(self.since)}</p>" if self.since else "")
             + "</div>"
         )
 
@@ -240,6 +250,13 @@ def _indented(text: str, indent: str = "      ") -> str:
         break_on_hyphens=False,
         break_long_words=False,
     )
+
+
+def explained(refusals: Refusals, what: str | None = None, *, device: str = "") -> Explanation:
+    """A refusal by ``what`` (see :func:`find_refusal`); without it the most recent one, of one
+    device where it is named. Raises NotFound."""
+    found = find_refusal(refusals, what) if what is not None else last_refusal(refusals, device)
+    return Explanation(found, over=refusals.is_over(found))
 
 
 def find_refusal(refusals: Refusals, what: str) -> Refusal:

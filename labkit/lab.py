@@ -253,17 +253,17 @@ class Lab:
     def explain(self, what: str | Device | ServiceRefusal | None = None) -> Explanation:
         """Why somebody was refused: by tracking ID, by device or its name (its last refusal), by
         the refusal itself, or the last of all. Raises NotFound."""
-        from labkit.explanation import Explanation, find_refusal, last_refusal
+        from labkit.explanation import explained
 
         refusals = self._rooms.cloud.refusals
         self.listener.settle()
         if isinstance(what, ServiceRefusal):
             what = what.tracking_id
         if not isinstance(what, str):
-            return Explanation(last_refusal(refusals, what.name if what else ""))
+            return explained(refusals, device=what.name if what else "")
         if what in self._supply_chain.device_names():
-            return Explanation(last_refusal(refusals, what))
-        return Explanation(find_refusal(refusals, what))
+            return explained(refusals, device=what)
+        return explained(refusals, what)
 
     def graph(self, *, servers: bool = False) -> Picture:
         """Chain, enrollments, hub and what each device presented last, in one picture; with the

@@ -13,7 +13,7 @@ from labkit.files import write_whole
 
 HOME = "LABKIT_HOME"
 _MARK, _LOCK = "labkit-workspace", "lock"
-_LAYOUT = "6\n"
+_LAYOUT = "7\n"
 """The version of what is inside; a later lab that changes it must know the older one."""
 _EMPTYING = "being emptied\n"
 """What the mark says meanwhile: whoever finds it finishes that."""
@@ -52,7 +52,23 @@ def existing(path: Path) -> Path:
             expected="a folder that Lab.open or labkit serve has made",
             cure="name it with --workspace; notebooks keep theirs below " + str(home()),
         )
+    _layout(path)
     return path
+
+
+def _layout(path: Path) -> str | None:
+    """What the mark says, if there is one. Raises WorkspaceError for that of another version."""
+    mark = path / _MARK
+    layout = mark.read_text(errors="replace") if mark.exists() else None
+    # Earlier versions wrote the mark anew at each start: cut off there, it is empty.
+    if layout not in (None, "", _LAYOUT, _EMPTYING):
+        raise WorkspaceError(
+            f"{path} was made by another version of the lab",
+            expected=f"layout {_LAYOUT.strip()}",
+            found=f"layout {str(layout).strip()[:20]!r}",
+            cure="use that version, or open another workspace",
+        )
+    return layout
 
 
 class Workspace:
@@ -111,16 +127,7 @@ class Workspace:
 
     def _enter(self, fresh: bool) -> bool:
         """Reads the mark and sets it; whether all begins anew."""
-        mark = self.path / _MARK
-        layout = mark.read_text(errors="replace") if mark.exists() else None
-        # Earlier versions wrote the mark anew at each start: cut off there, it is empty.
-        if layout not in (None, "", _LAYOUT, _EMPTYING):
-            raise WorkspaceError(
-                f"{self.path} was made by another version of the lab",
-                expected=f"layout {_LAYOUT.strip()}",
-                found=f"layout {str(layout).strip()[:20]!r}",
-                cure="use that version, or open another workspace",
-            )
+        mark, layout = self.path / _MARK, _layout(self.path)
         if layout is not None and (fresh or layout == _EMPTYING):
             write_whole(mark, _EMPTYING)
             self._empty()

@@ -20,7 +20,7 @@ from subprocesses import run_python
 from labkit import Lab
 from labkit.errors import LabError, WorkspaceError
 from labkit.wire.ports import Ports
-from labkit.workspace import Workspace, locate
+from labkit.workspace import Workspace, existing, locate
 
 MARK = "labkit-workspace"
 OPEN = """
@@ -173,7 +173,7 @@ def test_an_empty_mark_locks_nobody_out(tmp_path: Path) -> None:
     again.close()
     assert not again.is_new
     assert (tmp_path / "lab" / "kept").exists()
-    assert (tmp_path / "lab" / MARK).read_text() == "6\n"
+    assert (tmp_path / "lab" / MARK).read_text() == "7\n"
 
 
 def test_a_mark_of_another_layout_is_refused_and_left(tmp_path: Path) -> None:
@@ -182,6 +182,8 @@ def test_a_mark_of_another_layout_is_refused_and_left(tmp_path: Path) -> None:
     for fresh in (False, True):
         with refused(WorkspaceError, "another version", "layout '1'"):
             Workspace(tmp_path / "lab", fresh=fresh)
+    with refused(WorkspaceError, "another version", "layout '1'"):
+        existing(tmp_path / "lab")
     assert (tmp_path / "lab" / MARK).read_text() == "1\n"
 
 

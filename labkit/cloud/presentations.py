@@ -14,7 +14,7 @@ from datetime import datetime
 from cryptography import x509
 from sqlalchemy import Connection, Table, bindparam, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from labkit.cloud.prepared import Prepared
 from labkit.cloud.presented import Presented
@@ -61,13 +61,11 @@ class _Attempt(Base):
 
 _presentations: Table = Presentation.__table__  # type: ignore[assignment]
 _attempts: Table = _Attempt.__table__  # type: ignore[assignment]
-_SEEN = select(
-    1
-    + func.max(
-        func.coalesce(select(func.max(_presentations.c.seen)).scalar_subquery(), 0),
-        func.coalesce(select(func.max(_attempts.c.seen)).scalar_subquery(), 0),
-    )
-).scalar_subquery()
+_NEWEST = func.max(
+    func.coalesce(select(func.max(_presentations.c.seen)).scalar_subquery(), 0),
+    func.coalesce(select(func.max(_attempts.c.seen)).scalar_subquery(), 0),
+)
+_SEEN = select(1 + _NEWEST).scalar_subquery()
 _VISIT = ("service", "device", "at", "chain_pem")
 _came = insert(_presentations).values(
     {name: bindparam(name) for name in (*_VISIT, "accepted")} | {"seen": _SEEN}
@@ -143,6 +141,21 @@ def attempts(database: Database) -> list[Presentation]:
     with database.read() as session:
         rows = session.scalars(select(_Attempt).order_by(_Attempt.number.desc()))
         return [row.as_presentation() for row in rows]
+
+
+def newest(session: Session) -> int:
+    """The number (``seen``) of the last visit of all; 0 before the first."""
+    return session.scalar(select(_NEWEST)) or 0
+
+
+def let_in(database: Database, service: str, device: str, presented: Presented, after: int) -> bool:
+    """Whether the device's last visit to the service was accepted with the key of this chain, and
+    came behind the visit of the number ``after``."""
+    with database.read() as session:
+        visit = session.get(Presentation, (service, device))
+    if visit is None or not visit.accepted or visit.seen <= after:
+        return False
+    return _same_key(visit.chain_pem, presented)
 
 
 def _same_key(known_pem: str, presented: Presented) -> bool:

@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from labkit.clock import Clock
+from labkit.cloud import presentations
 from labkit.cloud.presented import Presented
 from labkit.cloud.store import Base
 from labkit.database import Database
@@ -63,7 +64,9 @@ class Denial(Exception):
 class Refusal(Base):
     """One refusal, as it is kept. ``presented`` is the chain in PEM, leaf first. A ``quiet`` one
     only answers somebody who asked for what is not there, or tells of a device by its name what is
-    told without it as well: nobody wants it as the last of all."""
+    told without it as well: nobody wants it as the last of all. ``door`` is the service that did
+    not admit the device (``dps``, or a hub's name), empty where it was refused something else;
+    ``visits`` the number of the last visit by then: the lab's time may go back, that does not."""
 
     __tablename__ = "refusal"
     number: Mapped[int] = mapped_column(primary_key=True, init=False)
@@ -77,6 +80,8 @@ class Refusal(Base):
     presented: Mapped[str]
     trace: Mapped[list[Any]]
     quiet: Mapped[bool] = mapped_column(default=False)
+    door: Mapped[str] = mapped_column(default="")
+    visits: Mapped[int] = mapped_column(default=0)
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -103,11 +108,13 @@ class Refusals:
         presented: Presented = Presented(),  # noqa: B008  frozen
         *,
         quiet: bool = False,
+        door: str = "",
     ) -> ServiceRefusal:
-        """Keeps the refusal and returns it as the exception to raise; ``quiet`` is no event."""
+        """Keeps the refusal and returns it as the exception to raise; ``quiet`` is no event.
+        ``door`` is for one that was not admitted: ``dps``, or the hub's name."""
         checks, device = tuple(map(_clipped, checks)), clipped(device, LONGEST_ID)
         row = self._row(service, device, (error.status, str(error.code)), error.message)
-        row.quiet = quiet
+        row.quiet, row.door = quiet, door
         self._keep(row, checks, presented)
         kind = _KINDS.get(error.status, ServiceRefusal)
         refusal = kind(error, checks, tracking_id=row.tracking_id)
@@ -185,6 +192,13 @@ class Refusals:
         with self._database.read() as session:
             return list(session.scalars(query))
 
+    def is_over(self, refusal: Refusal) -> bool:
+        """Whether the service that did not admit the device has let it in since, with the same
+        key. Another key says nothing: a device that was renewed, and one whose thief was refused,
+        look alike to a service; nor does a token, of which none is kept."""
+        shown, after = Presented(refusal.chain), refusal.visits
+        return presentations.let_in(self._database, refusal.door, refusal.device, shown, after)
+
     def count(self) -> int:
         with self._database.read() as session:
             return session.scalar(select(func.count()).select_from(Refusal)) or 0
@@ -207,6 +221,7 @@ class Refusals:
         row.presented = chain.to_pem(presented.chain)
         row.trace = [check.to_json() for check in checks]
         with self._database.write() as session:
+            row.visits = presentations.newest(session)
             session.add(row)
             session.flush()
             session.execute(delete(Refusal).where(Refusal.number <= row.number - KEPT))

@@ -384,6 +384,6 @@ class ProvisioningService(Switches):
         return self._refuse(caller, attested.refusal or codes.UNAUTHORIZED, *attested.checks)
 
     def _refuse(self, caller: Caller, error: AzureError, *checks: Check) -> ServiceRefusal:
-        return self._refusals.refuse(
-            SERVICE, caller.registration_id, error, checks, caller.presented
-        )
+        """401 is for who is not admitted; any other is for who is in, or was not looked at yet."""
+        name, door = caller.registration_id, SERVICE if error.status == 401 else ""
+        return self._refusals.refuse(SERVICE, name, error, checks, caller.presented, door=door)

@@ -66,7 +66,7 @@ class Admission:
                 then()
         if not accepted:
             error, told = codes.HUB_UNAUTHORIZED, self._advised(checks, presented)
-            raise self._refusals.refuse("hub", visitor.device_id, error, told, presented)
+            raise self._refusals.refuse("hub", device, error, told, presented, door=self._hub)
 
     def _advised(self, checks: tuple[Check, ...], presented: Presented) -> tuple[Check, ...]:
         """The checks, with the cure for a chain that the Device Registry has issued: its CAs are
