@@ -19,6 +19,7 @@ from labkit.errors import (
     NotFound,
     ServiceRefusal,
 )
+from labkit.pki import chain
 
 Use = Callable[[Any], Any]
 
@@ -93,6 +94,57 @@ def test_a_chain_is_made_of_certificates(story: Story) -> None:
     before = widget.chain
     widget.install_chain(widget.certificate)
     assert widget.chain == before[:1], "one certificate is a chain of one"
+
+
+BUNDLES: dict[str, Use] = {
+    "trust bundle": lambda story: story.lab.dps.trust_bundles.create,
+    "service API": lambda story: story.lab.dps.trust_bundles.put,
+    "trust store": lambda story: lambda _, roots: story.widget.install_roots(roots),
+    "chain": lambda story: (
+        lambda name, certificates: story.lab.custodian("Company-X").accept_ca(
+            story.lab.custodian("Company-X").request_ca(name), certificates
+        )
+    ),
+}
+NO_CERTIFICATES: dict[str, tuple[Use, str, str]] = {
+    "a CA": (lambda s: s.company, "a value of type CertificateAuthority", "its .certificate"),
+    "CAs": (lambda s: [s.company], "a value of type CertificateAuthority", "its .certificate"),
+    "nothing": (lambda _: None, "a value of type NoneType", "its file as a Path"),
+    "a set": (lambda s: {s.company.certificate}, "a value of type set", "its file as a Path"),
+    "words among them": (
+        lambda s: [s.company.certificate, "no certificate"],
+        "14 bytes that are neither PEM nor DER",
+        "look at the file",
+    ),
+    "the name of a file": (lambda _: ["roots.pem"], "the name of a file, as text", "Path(...)"),
+}
+
+
+@pytest.mark.parametrize("into", BUNDLES.values(), ids=BUNDLES)
+@pytest.mark.parametrize("wrong", NO_CERTIFICATES.values(), ids=NO_CERTIFICATES)
+def test_certificates_together_are_certificates_each(
+    shared: Story, into: Use, wrong: tuple[Use, str, str]
+) -> None:
+    """Before, Python answered: an object that has no attribute, or cannot be iterated."""
+    given, found, cure = wrong
+    with pytest.raises(BadCertificate) as caught:
+        into(shared)("handed-over", given(shared))
+    assert caught.value.expected.startswith("an X.509 certificate in PEM")
+    assert caught.value.found == found
+    assert cure in caught.value.cure
+    assert shared.lab.dps.trust_bundles.find("handed-over") is None
+
+
+def test_a_trust_bundle_comes_in_any_form(shared: Story, tmp_path: Path) -> None:
+    """One certificate, a file of several, or a list of files and certificates."""
+    bundles, cas = shared.lab.dps.trust_bundles, [shared.company.certificate]
+    cas.append(shared.factory.certificate)
+    file = tmp_path / "both.pem"
+    file.write_text(chain.to_pem(cas))
+    assert bundles.create("any-form", cas[0]).certificates == (cas[0],)
+    for whole in (file, file.read_bytes(), bytearray(file.read_bytes()), [file], cas):
+        assert bundles.create("any-form", whole).certificates == tuple(cas)
+    assert bundles.create("any-form", [cas[1], file]).certificates == (cas[1], cas[0])
 
 
 def test_whoever_renews_must_be_able_to_sign(story: Story) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 from cryptography import x509
@@ -29,8 +28,8 @@ from labkit.errors import BadCertificate, ConnectionFailed, ServerNotTrusted
 from labkit.events import Events
 from labkit.hsm import Token
 from labkit.pki import chain, reading
-from labkit.pki.forms import Readable
 from labkit.pki.identity import Identity
+from labkit.pki.reading import Given
 
 _LONGEST_SHOWN = 1_000
 
@@ -110,9 +109,7 @@ class Device(Holder):
         """
         return reading.read_certificates(self.network.server_roots)
 
-    def install_roots(
-        self, roots: x509.Certificate | Sequence[x509.Certificate] | Readable
-    ) -> None:
+    def install_roots(self, roots: Given | Sequence[Given]) -> None:
         """Replaces its trust store, as a firmware update would: PEM, DER, a file, or certificates.
         A connection that is open stays; should it be lost, the next one trusts the new roots, too.
 
@@ -120,10 +117,7 @@ class Device(Holder):
         certificate is another one every few months.
         """
         self._network()
-        if isinstance(roots, bytes | str | Path):
-            roots = reading.read_certificates(roots)
-        elif isinstance(roots, x509.Certificate):
-            roots = [roots]
+        roots = reading.bundle_of(roots)
         if not roots or not all(map(chain.is_ca, roots)):
             raise BadCertificate(
                 f"{self.name} would trust no server by this",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter, methodcaller
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -85,17 +86,29 @@ def is_ca(certificate: x509.Certificate) -> bool:
     return found.value.ca
 
 
-def fault(certificate: x509.Certificate) -> str:
-    """What cannot be read in it, in the reader's words; empty for a sound one.
+_PARTS: Mapping[str, Callable[[x509.Certificate], object]] = {
+    "subject": attrgetter("subject"),
+    "issuer": attrgetter("issuer"),
+    "extensions": attrgetter("extensions"),
+    "validity": attrgetter("not_valid_before_utc", "not_valid_after_utc"),
+    "public key": methodcaller("public_key"),
+}
+"""What a certificate is read for."""
 
-    Parts are parsed when they are asked for, so a broken one may come as far as TLS lets it.
+
+def fault(certificate: x509.Certificate) -> str:
+    """Which part of it cannot be read; empty for a sound one.
+
+    Parts are parsed when they are asked for, so a broken one may come as far as TLS lets it. Of
+    bytes out of place the parser knows no more than their place in its own tables: that is no
+    answer to anybody. What it knows by name (an extension, a curve) is told.
     """
-    try:
-        _ = certificate.subject, certificate.issuer, certificate.extensions
-        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        certificate.public_key()
-    except UNREADABLE as error:
-        return str(error) or type(error).__name__
+    for part, read in _PARTS.items():
+        try:
+            read(certificate)
+        except UNREADABLE as error:
+            told = "" if isinstance(error, ValueError | TypeError) else f": {error}"
+            return f"its {part} cannot be read{told}"
     return ""
 
 

@@ -208,7 +208,8 @@ def _bytes_of(data: Readable, wanted: Kind) -> bytes:
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
     holds = hasattr(data, "certificate") and wanted is CERTIFICATE
-    cure = "hand over its .certificate" if holds else ""
+    plain = f"hand over {wanted.what} itself: its text, its bytes, or its file as a Path"
+    cure = "hand over its .certificate" if holds else plain
     raise _unfit(wanted, f"a value of type {type(data).__name__}", cure)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs7
@@ -46,8 +45,13 @@ def read_certificate(data: x509.Certificate | Readable) -> x509.Certificate:
 def certificates_of(given: Given | Sequence[Given]) -> list[x509.Certificate]:
     """The certificates of a chain as it was handed over, in its order; one alone is a chain, too.
     Raises BadCertificate for what is none, such as a CA in place of its certificate."""
-    many = given if isinstance(given, Sequence) and not isinstance(given, str | bytes) else [given]
-    return [read_certificate(one) for one in many]
+    return [read_certificate(one) for one in _each(given)]
+
+
+def bundle_of(given: Given | Sequence[Given]) -> list[x509.Certificate]:
+    """All certificates that were handed over, in their order: those of a file, a certificate, or
+    of a list of these. Raises BadCertificate for what is none."""
+    return [certificate for one in _each(given) for certificate in _all_in(one)]
 
 
 def read_ca(data: x509.Certificate | Readable, *, cure: str) -> x509.Certificate:
@@ -63,15 +67,14 @@ def read_ca(data: x509.Certificate | Readable, *, cure: str) -> x509.Certificate
     return certificate
 
 
-def chain_of(data: Readable | Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
+def chain_of(data: Given | Sequence[Given]) -> tuple[x509.Certificate, ...]:
     """The chain in ``data``, in whatever order its parts come: leaf first, each followed by the
     one whose key signed it, as far up as there are any. Duplicates are dropped.
 
     Of a CA that was signed by two others (cross-signed), the shorter way to a root is taken.
     Raises BadCertificate where a certificate is no part of the leaf's chain, and says which.
     """
-    opened = read_certificates(data) if isinstance(data, bytes | str | Path) else data
-    pool = list(dict.fromkeys(opened))
+    pool = list(dict.fromkeys(bundle_of(data)))
     if not 0 < len(pool) <= LONGEST:
         raise BadCertificate(
             "This is no chain",
@@ -101,6 +104,17 @@ def matches(certificate: x509.Certificate, public_key: object) -> None:
         cure="take the certificate that was issued on this key's own request; these two must print "
         "the same: openssl x509 -in CERTIFICATE -noout -pubkey, and openssl pkey -in KEY -pubout",
     )
+
+
+def _each(given: Given | Sequence[Given]) -> Sequence[Given]:
+    """One thing alone is a list of one; so are text and bytes, though Python could count them."""
+    if isinstance(given, Sequence) and not isinstance(given, str | bytes | bytearray):
+        return given
+    return [given]
+
+
+def _all_in(given: Given) -> list[x509.Certificate]:
+    return [given] if isinstance(given, x509.Certificate) else read_certificates(given)
 
 
 def _certificates(document: Document) -> list[x509.Certificate]:

@@ -20,6 +20,7 @@ from labkit.pki import authority, chain, profiles, reading, request
 from labkit.pki.authority import Authority
 from labkit.pki.forms import Readable
 from labkit.pki.profiles import Profile
+from labkit.pki.reading import Given
 from labkit.supplychain.authority import CertificateAuthority
 from labkit.supplychain.chain import DeviceT, SupplyChain
 from labkit.supplychain.ledger import AuthorityRow, stored
@@ -138,7 +139,7 @@ class Custodian(Generic[DeviceT]):
     def accept_ca(
         self,
         csr: x509.CertificateSigningRequest | Readable,
-        certificates: Sequence[x509.Certificate] | Readable,
+        certificates: Given | Sequence[Given],
     ) -> CertificateAuthority[DeviceT]:
         """Takes the chain that came back for a request, and is a CA from now on.
 

@@ -81,6 +81,44 @@ def test_the_dashboard_is_sorted_and_narrowed_by_mouse_and_keyboard(
         check_calm(notebook, "dashboard-page")
 
 
+BY_END = ["w-00", "w-01", "w-02", "w-03", "w-100", *(f"w-{n:02}" for n in range(4, 9))]
+"""The fleet's own order: the first to expire first. w-03 and w-100 end on the same day."""
+BY_NAME = [*sorted(BY_END[:4] + BY_END[5:]), "w-99", "w-100"]
+UP_AND_DOWN = {
+    "Certificate": ([*BY_END, "w-99"], [*BY_END[::-1], "w-99"]),
+    "Expires": ([*BY_END, "w-99"], [*BY_END[::-1], "w-99"]),
+    "Days left": ([*BY_END, "w-99"], [*BY_END[::-1], "w-99"]),
+    "Device": (BY_NAME, BY_NAME[::-1]),
+    "Identity": ([*BY_END, "w-99"], [*BY_END[1:], "w-99", "w-00"]),
+    "Failures": (
+        ["w-00", "w-02", "w-100", "w-04", "w-06", "w-08", "w-99", "w-01", "w-03", "w-05", "w-07"],
+        ["w-01", "w-03", "w-05", "w-07", "w-00", "w-02", "w-100", "w-04", "w-06", "w-08", "w-99"],
+    ),
+}
+
+
+def test_every_column_is_sorted_by_what_it_means(
+    browser: Browser, jupyterlab: JupyterLab, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """A certificate by the moment of its end, as its date and its days are, and never by the
+    letters of its band; names as people count. Who has reported nothing comes last both ways, and
+    equals keep the fleet's own order both ways."""
+    fleet = FLEET.replace("40, 41, 42))]", "40, 41, 42))] + [row(100, 9.5)]")
+    with alone(fleet, tmp_path, browser, jupyterlab, request) as notebook:
+        board = notebook.page.get_by_role("region", name="Operational certificates", exact=True)
+        expect(board.locator("tbody tr")).to_have_count(11)
+        found = {}
+        for column in UP_AND_DOWN:
+            heading = board.get_by_role("columnheader", name=column)
+            found[column] = ([], [])
+            for way, shown in zip(("ascending", "descending"), found[column], strict=True):
+                heading.get_by_role("button").click()
+                expect(heading).to_have_attribute("aria-sort", way)
+                shown += rows(board)
+        assert found == UP_AND_DOWN
+        check_calm(notebook, "dashboard-sorted")
+
+
 def test_the_story_is_played_to_its_end(notebook: Notebook) -> None:
     """The refusal before the synchronisation is explained; the registry's tree can be looked into;
     the dashboard below follows the cells."""

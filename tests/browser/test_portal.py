@@ -299,6 +299,42 @@ def test_a_file_with_a_private_key_is_refused_and_nothing_is_kept(portal: OnScre
     expect(portal.alert).to_contain_text("film.mp4 has 69 KB.")
 
 
+def test_what_dps_would_take_without_a_word_is_warned_of(portal: OnScreen) -> None:
+    """An ID that is not the certificate's CN, and one certificate in both places: it is saved,
+    and the entry says so, until the right certificates are in it."""
+    warnings = portal.root.get_by_role("note")
+    portal.go("lab-dps", "Manage enrollments")
+    portal.root.get_by_role("tab", name="Individual enrollments").click()
+    portal.button("+ New individual enrollment").click()
+    rule = portal.root.get_by_text("the registration ID has to be that certificate's common name")
+    expect(rule).to_be_visible()
+    portal.root.get_by_label("Registration ID").fill("warned")
+    other = upload(forge.device("other", None).certificate)
+    for slot in ("Primary", "Secondary"):
+        place = portal.slot(f"{slot} certificate")
+        place.locator("input[type=file]").set_input_files(other)
+        expect(place.locator(".lk-taken")).to_contain_text("CN=other")
+    expect(warnings).to_have_count(1)
+    expect(warnings).to_contain_text("Primary and secondary are the same certificate")
+    portal.button("Create").click()
+    expect(portal.notice).to_contain_text("warned is saved.")
+    expect(warnings).to_have_count(2)
+    expect(warnings.first).to_contain_text("its common name is not the registration ID")
+    for words in ("Expected", "CN=warned", "Found", "CN=other", "Cure"):
+        expect(warnings.first).to_contain_text(words)
+    portal.root.screenshot(path=shots("portal-warned"))
+    for slot in ("Primary", "Secondary"):
+        place = portal.slot(f"{slot} certificate")
+        place.get_by_label("Remove or replace").check()
+        right = upload(forge.device("warned", None).certificate)
+        place.locator("input[type=file]").set_input_files(right)
+        expect(place.locator(".lk-taken")).to_contain_text("CN=warned")
+    expect(warnings).to_have_count(0)
+    portal.button("Save").click()
+    expect(portal.notice).to_contain_text("warned is saved.")
+    expect(warnings).to_have_count(0)
+
+
 PROVE = """
 ca = lab.dps.certificates.get("factory-y")
 Path("proof.pem").write_text(to_pem([factory.prove_possession(ca.verification_code)]))
@@ -441,7 +477,8 @@ def test_it_follows_the_lab_and_keeps_what_was_typed(portal: OnScreen) -> None:
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_axe_finds_nothing(portal: OnScreen, axe: str, theme: str) -> None:
-    """In a list, a form, a conflict with its explanation, a certificate, a device, a dialog."""
+    """In a list, a conflict with its explanation and a warning below it, a dialog, a certificate,
+    a device."""
     page = portal.page
     page.evaluate(axe)
     themed(page, theme)
@@ -458,6 +495,8 @@ def test_axe_finds_nothing(portal: OnScreen, axe: str, theme: str) -> None:
     portal.python(CHANGE.replace("contested", "looked-at"))
     portal.button("Save").click()
     expect(portal.root.get_by_role("region", name="Conflict")).to_be_visible()
+    portal.slot("Primary certificate").locator("input[type=file]").set_input_files(new)
+    expect(portal.root.get_by_role("note")).to_contain_text("the same certificate")
     portal.root.screenshot(path=shots(f"portal-conflict-{theme.split()[1].lower()}"))
     found["conflict"] = page.evaluate(AXE, ".lk-portal")
     portal.button("Delete…").click()

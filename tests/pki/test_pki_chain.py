@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import forge
+import pytest
 from complaints import refused
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -80,7 +81,7 @@ def bit_string_cn() -> bytes:
 def test_a_cn_of_another_type_is_a_fault_and_never_a_traceback() -> None:
     """It came raw out of every function that asks a certificate for its name."""
     odd = x509.load_der_x509_certificate(bit_string_cn())
-    assert chain.fault(odd)
+    assert chain.fault(odd) == "its subject cannot be read"
     assert chain.subject(odd) == "(a name that cannot be read)"
     verdict = judge([WIDGET.certificate, odd], [ROOT.certificate], forge.NOW)
     assert not verdict.accepted
@@ -88,3 +89,23 @@ def test_a_cn_of_another_type_is_a_fault_and_never_a_traceback() -> None:
     assert any(check.failed for check in verdict.checks)
     with refused(BadCertificate, "breaks the standard"):
         reading.read_certificates(bit_string_cn())
+
+
+@pytest.mark.filterwarnings("ignore")  # of a serial number that is negative now
+def test_damage_is_told_in_words_of_ours_wherever_it_is() -> None:
+    """The parser's own are its structures, written out: no answer to anybody."""
+    whole = WIDGET.certificate.public_bytes(Encoding.DER)
+    told = {told_of(whole, place) for place in range(len(whole))}
+    assert "a certificate that breaks the standard: its issuer cannot be read" in told
+    assert not [words for words in told if "{" in words or "Error" in words]
+
+
+def told_of(whole: bytes, place: int) -> str:
+    """What is said of a certificate with one byte turned over; nothing where it can be read."""
+    damaged = bytearray(whole)
+    damaged[place] ^= 0xFF
+    try:
+        reading.read_certificates(bytes(damaged))
+    except BadCertificate as error:
+        return error.found
+    return ""

@@ -119,6 +119,18 @@ def test_every_band_has_a_sign_and_a_word_of_its_own() -> None:
         assert len({band[part] for band in bands}) == len(bands)
 
 
+def test_a_certificate_is_sorted_by_the_moment_of_its_end() -> None:
+    """Not by its words, of which "expired" would come behind "3 days or fewer"; nor by a date,
+    which two may share. What is not reported has no moment, and what is counted is a number."""
+    shown = board(row("gone", -2), row("first", 1.1), row("second", 1.2), row("silent", None)).scene
+    for column in ("Certificate", "Expires", "Days left"):
+        gone, first, second, silent = (each["order"][column] for each in shown["rows"])
+        assert gone < first < second
+        assert silent is None
+    assert [each["order"]["Renewals"] for each in shown["rows"]] == [2, 2, 2, 0]
+    assert {"Device", "Identity"}.isdisjoint(shown["rows"][0]["order"]), "these are their texts"
+
+
 def test_an_empty_fleet_is_told_too() -> None:
     assert board().numbers == "0 devices. 0 renewals done, 0 failed."
 

@@ -430,10 +430,11 @@ def test_a_button_presses_and_the_page_shows_it(lab: Lab) -> None:
     assert page.scene["trouble"]["explanation"]["cures"]
 
 
-def test_a_file_that_came_damaged_is_told(lab: Lab) -> None:
+@pytest.mark.parametrize("damaged", ["%%%", "QUJ", "bröken"])
+def test_a_file_that_came_damaged_is_told(lab: Lab, damaged: str) -> None:
     page = PortalPage(lab.portal())
     with pytest.raises(LabError, match="did not arrive whole"):
-        page.answer({"do": "attach", "with": {"slot": "primary", "certificate": "%%%"}})
+        page.answer({"do": "attach", "with": {"slot": "primary", "certificate": damaged}})
 
 
 def test_a_button_of_a_closed_lab_says_so(lab: Lab) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -13,7 +12,7 @@ from cryptography import x509
 from labkit.cloud import codes
 from labkit.cloud.dps.resources import ResourceBook, Stamp
 from labkit.pki import chain, reading
-from labkit.pki.forms import Readable
+from labkit.pki.reading import Given
 from labkit.trace import failed
 
 MOST = 32
@@ -38,26 +37,25 @@ class TrustBundles(ResourceBook[TrustBundle]):
 
     noun, collection = "trust bundle", "trustBundles"
 
-    def create(self, name: str, certificates: Readable | Sequence[x509.Certificate]) -> TrustBundle:
-        """A bundle of CA certificates (PEM, DER, a file, or certificates), for the devices of the
-        enrollments that name it. The same name again replaces it; that reaches a device when it
-        provisions again. Raises ServiceRefusal (400), BadCertificate."""
-        if isinstance(certificates, bytes | str | Path):
-            certificates = reading.read_certificates(certificates)
+    def create(self, name: str, certificates: Given | Sequence[Given]) -> TrustBundle:
+        """A bundle of CA certificates (PEM, DER, a file, certificates, or a list of these), for
+        the devices of the enrollments that name it. The same name again replaces it; that reaches
+        a device when it provisions again. Raises ServiceRefusal (400), BadCertificate."""
         return self.put(name, certificates)
 
     def put(
-        self, name: str, certificates: Sequence[x509.Certificate], if_match: str = ""
+        self, name: str, certificates: Given | Sequence[Given], if_match: str = ""
     ) -> TrustBundle:
-        """The same as the service API has it. Raises ServiceRefusal (400, 412)."""
+        """The same as the service API has it. Raises ServiceRefusal (400, 412), BadCertificate."""
         self._check_name(name)
-        others = [chain.subject(found) for found in certificates if not chain.is_ca(found)]
-        if others or not 0 < len(certificates) <= MOST:
-            why = f"{others[0]} is no CA's" if others else f"there are {len(certificates)}"
+        cas = reading.bundle_of(certificates)
+        others = [chain.subject(found) for found in cas if not chain.is_ca(found)]
+        if others or not 0 < len(cas) <= MOST:
+            why = f"{others[0]} is no CA's" if others else f"there are {len(cas)}"
             wanted = f"send 1 to {MOST} certificates of CAs"
             check = failed(CERTIFICATES, name, why, wanted, source=_SOURCE)
             raise self._refusals.refuse("dps", name, codes.BAD_REQUEST, (check,))
-        return self._keep(name, chain.to_pem(dict.fromkeys(certificates)), if_match)
+        return self._keep(name, chain.to_pem(dict.fromkeys(cas)), if_match)
 
     def delivered(self, name: str, device: str) -> TrustBundle | None:
         """What a device gets whose enrollment names this bundle."""

@@ -18,6 +18,8 @@ from labkit.ui.dashboard.reports import Band, Queried, Report, reports
 
 TITLE = "Operational certificates"
 COLUMNS = ("Device", "Certificate", "Expires", "Days left", "Renewals", "Failures", "Identity")
+NUMBERS = ("Days left", "Renewals", "Failures")
+"""The columns that are set to the right."""
 
 _SIGNS = {
     Band.EXPIRED: "expired",
@@ -107,20 +109,23 @@ class CertificateBoard(Answering):
             "title": TITLE,
             "numbers": self.numbers,
             "columns": list(COLUMNS),
+            "right": list(NUMBERS),
             "bands": [{**_sign(band), "count": count} for band, count in bands.items()],
             "rows": list(map(self._row, self.devices)),
         }
 
     def _row(self, report: Report) -> Json:
-        """Each cell's text; what it is sorted by, where that is a number; the band as a sign."""
-        left = report.days_left(self.now)
+        """Each cell's text, the band as a sign, and what the row is sorted by where that is not
+        the text. A certificate's words, date and days are all of one moment: no band's name, and
+        no day with two certificates in it, may mix up which of them ends first."""
+        ends = int(report.expires.timestamp()) if report.expires else None
         return {
             "cells": self._cells(report),
             "hub": report.hub,
             "band": _sign(report.band(self.now)),
             "identity": _state("enabled" if report.enabled else "disabled"),
-            "numbers": {
-                "Days left": left,
+            "order": {
+                **dict.fromkeys(("Certificate", "Expires", "Days left"), ends),
                 "Renewals": report.renewals,
                 "Failures": report.failures,
             },

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +86,6 @@ def _arguments(message: Json) -> Json:
     if isinstance(found.get("certificate"), str):
         try:
             found["certificate"] = base64.b64decode(found["certificate"], validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error, and its base for what is no ASCII
             raise BadCertificate("The file did not arrive whole", cure="choose it again") from None
     return found

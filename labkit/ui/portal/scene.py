@@ -16,6 +16,7 @@ from labkit.cloud.dps.entries import (
     X509Attestation,
 )
 from labkit.cloud.hub.credentials import form_of
+from labkit.errors import LabError
 from labkit.pki import chain
 from labkit.ui.portal.cells import (
     ATTESTATIONS,
@@ -35,6 +36,7 @@ from labkit.ui.portal.device_shelf import HubDevice
 from labkit.ui.portal.places import CERTIFICATES, DEVICES, GROUPS, INDIVIDUAL, Place
 from labkit.ui.portal.portal import CERTIFICATE, PROOF, Portal
 from labkit.ui.portal.showing import Trouble
+from labkit.ui.portal.warnings import Warned, warnings
 from labkit.ui.portal.wishes import (
     KEYS,
     SLOTS,
@@ -43,6 +45,7 @@ from labkit.ui.portal.wishes import (
     is_the_same,
     kind_of,
     reprovision_of,
+    wanted,
 )
 from labkit.ui.scene import explained
 from labkit.wire.endpoints import DPS_NAME
@@ -169,9 +172,17 @@ def _entry(portal: Portal, reader: Reader) -> Json | None:
         "device_id": getattr(entry, "device_id", ""),
         "individual": isinstance(entry, Enrollment),
         "facts": _entry_facts(entry),
+        "warnings": _warnings(portal, entry, reader),
         **_proof_fields(portal, entry, reader),
         **_policy_fields(portal, entry),
     }
+
+
+def _warnings(portal: Portal, entry: Entry, reader: Reader) -> list[Json]:
+    """Of the entry as it would be saved now: with what is attached."""
+    uploaded = {name: certificate for name, (certificate, _) in reader.uploaded.items()}
+    found = warnings(wanted(entry, {}, portal.attached), uploaded)
+    return [{"message": warned.message, "parts": _parts(warned)} for warned in found]
 
 
 def _entry_facts(entry: Entry) -> list[list[str]]:
@@ -314,9 +325,14 @@ def _trouble(found: Trouble | None) -> Json | None:
     if found is None:
         return None
     error, told = found.error, found.explanation
-    parts = [("Expected", error.expected), ("Found", error.found), ("Cure", error.cure)]
     return {
         "message": told.answer if told is not None else error.message,
-        "parts": [] if told is not None else [list(part) for part in parts if part[1]],
+        "parts": [] if told is not None else _parts(error),
         "explanation": explained(told) if told is not None else None,
     }
+
+
+def _parts(found: LabError | Warned) -> list[list[str]]:
+    """What stands below a message, without what is empty."""
+    parts = (("Expected", found.expected), ("Found", found.found), ("Cure", found.cure))
+    return [list(part) for part in parts if part[1]]

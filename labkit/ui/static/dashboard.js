@@ -51,11 +51,11 @@ class Dashboard {
     this.show();
   }
 
-  table({ columns, rows }) {
+  table({ columns, right, rows }) {
     const shown = this.inOrder(columns, rows.filter(({ band }) => !this.only || band.word === this.only));
     if (!shown.length) return make("p", { class: "lk-empty-list lk-soft" }, "No device.");
-    return make("table", {}, make("thead", {}, make("tr", {}, columns.map((name) => this.head(name, name in rows[0].numbers)))),
-      make("tbody", {}, shown.map((row) => line(columns, row))));
+    return make("table", {}, make("thead", {}, make("tr", {}, columns.map((name) => this.head(name, right.includes(name))))),
+      make("tbody", {}, shown.map((row) => line(columns, right, row))));
   }
 
   head(name, isNumber) {
@@ -67,23 +67,30 @@ class Dashboard {
         name, make("span", { "aria-hidden": "true" }, arrow)));
   }
 
+  // By what Python says of the column, else by its text. Equals keep the fleet's own order, and what
+  // is not reported comes last, whichever way one sorts.
   inOrder(columns, rows) {
     const { column, down } = this.sorted;
     if (!column) return rows;
     const at = columns.indexOf(column);
-    const key = (row) => (column in row.numbers ? row.numbers[column] ?? Infinity : row.cells[at]);
-    const compare = (a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0);
-    return [...rows].sort((a, b) => (down ? compare(b, a) : compare(a, b)));
+    const key = ({ order, cells }) => (column in order ? order[column] : cells[at]);
+    const known = rows.filter((row) => key(row) !== null);
+    known.sort((a, b) => (down ? compare(key(b), key(a)) : compare(key(a), key(b))));
+    return [...known, ...rows.filter((row) => key(row) === null)];
   }
 }
 
-function line(columns, { cells, band, identity, numbers }) {
+// Texts as people count: w-2 comes before w-10.
+const texts = new Intl.Collator("en", { numeric: true });
+const compare = (a, b) => (typeof a === "number" ? a - b : texts.compare(a, b));
+
+function line(columns, right, { cells, band, identity }) {
   const [name, ...others] = cells;
   const marks = { Certificate: band, Identity: identity };
   return make("tr", {}, make("th", { scope: "row" }, name), others.map((text, place) => {
     const column = columns[place + 1];
     const mark = marks[column];
-    return make("td", { class: column in numbers ? "lk-right" : null },
+    return make("td", { class: right.includes(column) ? "lk-right" : null },
       mark ? make("span", { class: "lk-mark" }, stateSign(mark)) : text);
   }));
 }

@@ -7,6 +7,7 @@ import { Upload } from "./upload.js";
 
 const REFERENCES = "caReferences";
 const KEYS = "symmetricKey";
+const CN_RULE = "With an X.509 certificate, the registration ID has to be that certificate's common name (CN).";
 
 // `hands` are what an Upload needs; `save(wishes)` is called with what the form says.
 export class EntryForm {
@@ -54,7 +55,8 @@ export class EntryForm {
     const { individual } = this.entry;
     const name = this.textField("id", individual ? "Registration ID" : "Group name", "", { required: true });
     const device = individual ? this.textField("device_id", "Device ID in the hub (optional)", "") : "";
-    return this.section("Identity", make("div", { class: "lk-pair" }, name, device));
+    const rule = individual ? make("p", { class: "lk-hint lk-soft" }, CN_RULE) : "";
+    return this.section("Identity", make("div", { class: "lk-pair" }, name, device), rule);
   }
 
   textField(name, label, value, attributes = {}) {

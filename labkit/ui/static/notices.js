@@ -36,12 +36,10 @@ export class Notices {
   showTrouble(trouble) {
     if (!trouble) return this.trouble.replaceChildren();
     const { message, parts, explanation, service } = trouble;
-    const rows = parts.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]);
-    this.trouble.replaceChildren(make("div", { class: "lk-note lk-bad" },
-      explanation
-        ? [make("strong", {}, `${service} answers only `), make("code", {}, message)]
-        : make("strong", {}, message),
-      rows.length ? make("dl", { class: "lk-parts" }, rows) : ""));
+    const title = explanation
+      ? [make("strong", {}, `${service} answers only `), make("code", {}, message)]
+      : make("strong", {}, message);
+    this.trouble.replaceChildren(note("lk-bad", title, parts));
   }
 
   showConflict(conflict) {
@@ -68,4 +66,11 @@ export class Notices {
   button(verb, label, kind) {
     return make("button", { type: "button", class: kind, "data-focus": verb, click: () => this.press(verb) }, label);
   }
+}
+
+// A note of some tone: its title, and below what was expected, what was found, what would cure it.
+export function note(tone, title, parts) {
+  const rows = parts.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]);
+  return make("div", { class: `lk-note ${tone}`, role: "note" }, title,
+    rows.length ? make("dl", { class: "lk-parts" }, rows) : "");
 }

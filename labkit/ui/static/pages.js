@@ -4,6 +4,7 @@ import { make, onChange, put, stateSign } from "./dom.js";
 import { EntryForm } from "./entryform.js";
 import { tabKeys } from "./focus.js";
 import { quotation } from "./inspector.js";
+import { note } from "./notices.js";
 import { facts, table } from "./table.js";
 import { Upload } from "./upload.js";
 
@@ -23,14 +24,18 @@ export class EntryPage {
       "Its devices cannot register any more. Their registrations, and their identities in the hub, stay."));
     this.foot = make("div", { class: "lk-row lk-foot" }, this.save, this.remove);
     this.records = make("div", {});
-    this.el = make("div", {}, this.tabs.el, this.form.el, this.foot, this.records);
+    this.warnings = make("div", { class: "lk-warnings", "aria-live": "polite" });
+    this.el = make("div", {}, this.tabs.el, this.warnings, this.form.el, this.foot, this.records);
     this.list = onChange((records) => this.showRecords(records));
+    this.warn = onChange((warnings) => this.warnings.replaceChildren(...warnings.map(
+      ({ message, parts }) => note("lk-wrong", make("strong", {}, message), parts))));
   }
 
   update({ entry, records }) {
     this.entry = entry;
     this.el.hidden = !entry;
     this.form.update(entry);
+    this.warn(entry?.warnings ?? []);
     if (!entry) return;
     this.tabs.el.hidden = entry.new;
     this.tabs.choose(records ? 1 : 0);
