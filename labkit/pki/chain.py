@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter, methodcaller
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+
+T = TypeVar("T")
 
 UNREADABLE = (
     ValueError,
@@ -97,15 +100,20 @@ _PARTS: Mapping[str, Callable[[x509.Certificate], object]] = {
 
 
 def fault(certificate: x509.Certificate) -> str:
-    """Which part of it cannot be read; empty for a sound one.
+    """Which part of it cannot be read; empty for a sound one."""
+    return unread(certificate, _PARTS)
+
+
+def unread(thing: T, parts: Mapping[str, Callable[[T], object]]) -> str:
+    """Which of these parts cannot be read in it; empty where all can.
 
     Parts are parsed when they are asked for, so a broken one may come as far as TLS lets it. Of
     bytes out of place the parser knows no more than their place in its own tables: that is no
     answer to anybody. What it knows by name (an extension, a curve) is told.
     """
-    for part, read in _PARTS.items():
+    for part, read in parts.items():
         try:
-            read(certificate)
+            read(thing)
         except UNREADABLE as error:
             told = "" if isinstance(error, ValueError | TypeError) else f": {error}"
             return f"its {part} cannot be read{told}"

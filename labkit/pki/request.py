@@ -8,8 +8,9 @@ that is to be granted; the certificate holds what the profile says and nothing e
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import lru_cache
+from operator import attrgetter
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -122,12 +123,8 @@ def _sound(request: x509.CertificateSigningRequest) -> x509.CertificateSigningRe
 
 
 def fault(request: x509.CertificateSigningRequest) -> str:
-    """What cannot be read in it, in the reader's words; empty for a sound one."""
-    try:
-        _parts(request)
-    except chain.UNREADABLE as error:
-        return str(error) or type(error).__name__
-    return ""
+    """Which part of it cannot be read; empty for a sound one."""
+    return chain.unread(request, _READ)
 
 
 @lru_cache(maxsize=64)  # a point on a curve takes its time, and is asked for by each who decides
@@ -186,8 +183,8 @@ def _checks(
 ) -> Iterator[Check]:
     try:
         subject, key, digest = _parts(request)
-    except chain.UNREADABLE as error:
-        made = _unreadable(str(error) or type(error).__name__)
+    except chain.UNREADABLE:
+        made = _unreadable(fault(request))
         yield from (check for check in made if check.name not in without)
         return
     about = chain.title(subject)
@@ -231,6 +228,14 @@ def _parts(
     except UnsupportedAlgorithm as error:
         digest = str(error)
     return subject, key, digest
+
+
+_READ: Mapping[str, Callable[[x509.CertificateSigningRequest], object]] = {
+    "subject": attrgetter("subject"),
+    "extensions": attrgetter("extensions"),
+    "public key or its hash": _parts,
+}
+"""What a request is read for; whatever :func:`_parts` fails at has one of these names."""
 
 
 def _unreadable(problem: str) -> Iterator[Check]:

@@ -288,6 +288,7 @@ def test_extensions_that_cannot_be_read_are_a_fault() -> None:
         request.read(csr.public_bytes(Encoding.DER))
     first, *rest = request.examine(csr)
     assert (first.name, first.outcome) == (request.READABLE, Outcome.FAILED)
+    assert first.why == "its extensions cannot be read"
     assert {check.outcome for check in rest} == {Outcome.NOT_REACHED}
     with refused(BadRequest, request.READABLE):
         request.check(csr)
