@@ -15,6 +15,7 @@ from labkit import Lab
 from labkit.cloud.dps.entries import NEVER, RESET, InitialTwin, SymmetricKeyAttestation
 from labkit.errors import BadCertificate, Conflict, LabError, NotFound, ServiceRefusal
 from labkit.ui.portal import Portal
+from labkit.ui.portal.cells import Reader
 from labkit.ui.portal.page import PortalPage
 from labkit.ui.portal.portal import LARGEST_UPLOAD
 from labkit.ui.portal.scene import scene_of
@@ -281,6 +282,15 @@ def test_a_new_entry_of_each_kind(story: Story) -> None:
     portal.new()
     portal.save(id="by-reference", attestation="caReferences", primary_ca="company-x")
     assert lab.dps.enrollment_groups.get("by-reference").attestation.references == ("company-x",)
+
+
+def test_a_reference_is_read_as_dps_reads_it(story: Story) -> None:
+    """Names of uploaded CAs know no upper and lower case."""
+    story.lab.dps.enrollment_groups.delete("smart-x-widgets")
+    story.lab.dps.enrollment_groups.create("referring", ca="Company-X")
+    slot = Reader.of(story.lab).slot("Company-X")
+    assert slot["text"] == "Company-X: CN=Company-X Root CA"
+    assert Reader.of(story.lab).slot("nobody")["text"] == "nobody"
 
 
 def test_an_id_that_is_taken_is_refused_and_the_form_stays(lab: Lab, rolled: Portal) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
+from labkit import ids
 from labkit.cloud.certificates import CaCertificateRow
 from labkit.cloud.dps.entries import Entry, Named, X509Attestation
 from labkit.cloud.dps.registrations import ASSIGNED, ASSIGNING, Registration
@@ -92,9 +93,10 @@ class Reader:
             return self.certificate(slot)
         if not isinstance(slot, str):
             return cell("none")
-        if slot not in self.uploaded:
+        known = {ids.key(name): found for name, found in self.uploaded.items()}
+        if ids.key(slot) not in known:
             return cell(slot, sign=sign("removed", "not uploaded"))
-        certificate, is_verified = self.uploaded[slot]
+        certificate, is_verified = known[ids.key(slot)]
         shown = self.certificate(certificate)
         mark = shown.get("sign") if is_verified else sign("unverified")
         return {**shown, "text": f"{slot}: {shown['text']}", **({"sign": mark} if mark else {})}
