@@ -4,7 +4,8 @@
                                                  root CA ──signed──┘
 
 A client certificate is what a device has got at its first boot, beside the one that it was made
-with. The hub compares its thumbprint, so nobody has to trust these CAs.
+with. The hub holds its thumbprint, and compares that alone: nobody has to trust these CAs, and no
+entry of DPS names it.
 """
 
 from __future__ import annotations
@@ -108,4 +109,4 @@ def _state(lab: Lab, device: Device, certificate: x509.Certificate) -> StateKey:
     name = device.assignment.device_id if device.assignment else chain.common_name(certificate)
     found = [hub.devices.find(name) for hub in lab.cloud.hubs]
     known = {each.credentials.thumbprint for each in found if each is not None}
-    return "enrolled" if held in known else "not named"
+    return "on record" if held in known else "not on record"

@@ -18,7 +18,8 @@ from labkit.graph.blocks import CARD_H, FOLD_HEAD, Blocks, Box, FoldBox, Joint, 
 from labkit.graph.family import Family, Fold
 from labkit.graph.kinds import Board, Edge, Zone
 from labkit.graph.legend import Entry, legend
-from labkit.graph.links import ENVELOPE, GUTTER, LANE_PAD, Link, Router
+from labkit.graph.legible import Link
+from labkit.graph.links import ENVELOPE, GUTTER, LANE_PAD, Router
 from labkit.graph.presented import Presented
 
 MARGIN: Final = 16

@@ -8,28 +8,23 @@ ever crosses a text.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Final, Literal
 
 from labkit.graph.blocks import CARD_H, FOLD_HEAD, Joint, Point, Rect
 from labkit.graph.family import Family
-from labkit.graph.kinds import Board, Edge, EdgeKind
+from labkit.graph.kinds import Board, Edge
+from labkit.graph.legible import ATTACKS, PORT_GAP, Link, Word, legible
 from labkit.graph.metrics import SMALL, fit, width
 from labkit.graph.presented import SENT, Presented
 
-LinkKind = EdgeKind | Literal["presents", "stopped"]
 Groups = dict[tuple[str, str], list[Edge]]
 
 LANE_PAD: Final = 12
 GUTTER: Final = 56  # between two lanes; with their paddings, room for an arrow's word
-PORT_GAP: Final = 16
 CHANNELS: Final = (-3, 6, 15, 24, 33, 42)  # offsets into a gutter
 STOP: Final = LANE_PAD + GUTTER // 2  # where a connection that goes no further ends
 ENVELOPE: Final = "envelope"
-ATTACKS: Final = "attacks"
 WORD_W: Final = 78
-_TOUCH: Final = 8
 VERBS: Final[Mapping[str, str]] = {
     "signed": "signed",
     "uploaded": "uploaded",
@@ -40,31 +35,6 @@ VERBS: Final[Mapping[str, str]] = {
     "attacks": "comes to",
 }
 BROKEN_VERBS: Final[Mapping[str, str]] = {"signed": "not sent", "provisioned": "refused"}
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A text on a link; ``x``, ``y`` is its baseline's start, middle or end."""
-
-    text: str
-    x: int
-    y: int
-    anchor: Literal["start", "middle", "end"]
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """One line: its corners up to the arrowhead, its words, and its cross if it is broken.
-
-    ``source`` and ``target`` are unit IDs in the direction of the verb.
-    """
-
-    kind: LinkKind
-    source: str
-    target: str
-    points: tuple[Point, ...]
-    words: tuple[Word, ...]
-    cross: Point | None = None
 
 
 class Router:
@@ -97,7 +67,7 @@ class Router:
             found += self._through(groups.pop(pair, []), *pair, via)
         for (source, target), edges in groups.items():
             found.append(self._plain(edges, source, target))
-        return tuple(_legible(link, found) for link in found)
+        return legible(found)
 
     def _keep_clear(self, envelope: Rect) -> None:
         """No link and no word where the connection ends that goes no further."""
@@ -266,14 +236,18 @@ class Router:
         return self._words(self._with_proof(edges), points, gutter, _broken(edges))
 
     def _number(self, text: str, points: tuple[Point, ...], gutter: int) -> Word:
-        """How often an attacker got in, beside the arrow's head: above or below, never left out."""
-        (x, y), wide = points[-1], 2 * WORD_W
-        fitted = fit(text, wide, SMALL, True)
-        words = [Word(fitted, x - 6, line, "end") for line in (y - 12, y + 20)]
+        """How often an attacker got in, beside the arrow's head: above or below, never left out.
+        Links that are routed later keep clear of it."""
+        x, y = self._lanes[gutter + 1].x - 6, points[-1][1]  # left of the trunk of stacked cards
+        short = text if width(text, SMALL, bold=True) < WORD_W else text.replace(" of ", "/")
+        fitted = fit(short, 2 * WORD_W, SMALL, True)
+        words = [Word(fitted, x, line, "end") for line in (y - 12, y + 20)]
         said = [other.y for other in self._spoken[gutter]]
         free = (word for word in words if all(abs(word.y - y) >= 2 * PORT_GAP for y in said))
         farthest = max(words, key=lambda word: min((abs(word.y - y) for y in said), default=0))
         self._spoken[gutter].append(word := next(free, farthest))
+        side = 1 if word.y > y else -1
+        self._ends[gutter] += [y + side * PORT_GAP, y - side * PORT_GAP // 4]
         return word
 
     def _words(
@@ -299,41 +273,6 @@ class Router:
         """Whether a word would stand on another one, or say again what is said close by."""
         near = (other for other in self._spoken[gutter] if abs(other.y - word.y) <= 40)
         return any(abs(other.y - word.y) <= 12 or other.text == word.text for other in near)
-
-
-def _legible(link: Link, links: Sequence[Link]) -> Link:
-    """The link without the words that another link would strike through, or an attacker's number
-    cover; a broken one keeps its own, and an attacker's its number."""
-    if link.cross is not None or link.kind == ATTACKS or not link.words:
-        return link
-    others = [other.points for other in links if other is not link]
-    numbers = [word for other in links if other.kind == ATTACKS for word in other.words]
-    words = (word for word in link.words if not any(_struck(word, line) for line in others))
-    return replace(link, words=tuple(w for w in words if not any(_meet(w, n) for n in numbers)))
-
-
-def _meet(one: Word, other: Word) -> bool:
-    """Whether two words stand on each other."""
-    (left, right), (start, end) = _span(one), _span(other)
-    return abs(one.y - other.y) <= 12 and left < end and start < right
-
-
-def _span(word: Word) -> tuple[int, int]:
-    wide = width(word.text, SMALL)
-    left = word.x - {"start": 0, "middle": wide // 2, "end": wide}[word.anchor]
-    return left, left + wide
-
-
-def _struck(word: Word, line: Sequence[Point]) -> bool:
-    """Whether a level piece of the line lies on the word, and does more than touch its end."""
-    left, right = _span(word)
-    level = ((xa, xb) for (xa, ya), (xb, yb) in pairwise(line) if ya == yb and _at(word, ya))
-    overlaps = (min(max(ends), right) - max(min(ends), left) for ends in level)
-    return any(overlap > _TOUCH for overlap in overlaps)
-
-
-def _at(word: Word, y: int) -> bool:
-    return word.y - 9 < y < word.y + 3
 
 
 def _inset(rect: Rect) -> int:

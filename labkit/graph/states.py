@@ -16,6 +16,7 @@ from typing import Final, Literal, get_args
 StateKey = Literal[
     "trusted",
     "enrolled",
+    "on record",
     "verified",
     "unverified",
     "enabled",
@@ -28,6 +29,7 @@ StateKey = Literal[
     "unfit",
     "untrusted issuer",
     "not named",
+    "not on record",
     "other name",
     "disabled",
     "not linked",
@@ -94,6 +96,7 @@ _ARCHIVE = "M2 3h12v3.2H2zM3 6.2V13h10V6.2M6.2 8.6h3.6"
 _POWER = "M8 1.8v5.4M5 3.6a5.4 5.4 0 1 0 6 0"
 _PAGE = "M3.5 1.8h6l3 3v9.4h-9zM6 7.2l4 4M10 7.2l-4 4"
 _ENTRY = "M3.5 1.8h9v12.4h-9zM5.8 8.2l1.6 1.8 3-3.6"
+_THUMB = "M3.6 12.6C2.4 7 4.2 2.4 8 2.4s5.6 4.6 4.4 10.2M6 14c-1-4-.5-7.6 2-7.6s3 3.6 2 7.6"
 _TAG = "M2 8 7 3h7v10H7zM8.6 6.4l3.2 3.2M11.8 6.4 8.6 9.6"
 _UNLINKED = "M6 4.6H4.6a3.4 3.4 0 0 0 0 6.8H6M10 4.6h1.4a3.4 3.4 0 0 1 0 6.8H10"
 _STOLEN_KEY = "M5 3.4a2.4 2.4 0 1 0 .01 0zM7.4 5.8H14v3M11.4 5.8v2.2M2 13.6 14 11.4"
@@ -108,6 +111,7 @@ def _states(*states: State) -> Mapping[str, State]:
 STATES: Final[Mapping[str, State]] = _states(
     State("trusted", "leads to a verified CA", GREEN, "M3 8.5 6.5 12 13 4.5", ""),
     State("enrolled", "its own entry names it", GREEN, _ENTRY, "12 2"),
+    State("on record", "its hub holds its thumbprint", GREEN, _THUMB, "18 2 3 2"),
     State(
         "verified", "possession of its key is proven", BLUE, _SHIELD + "M5.3 8l2 2 3.4-4", "24 3"
     ),
@@ -122,6 +126,9 @@ STATES: Final[Mapping[str, State]] = _states(
     State("unfit", "its extensions forbid this use", VERMILLION, _NO_USE, "7 2 2 2"),
     State("untrusted issuer", "its signer is not known", VERMILLION, "M4 4l8 8M12 4l-8 8", "6 6"),
     State("not named", "its entry names another", VERMILLION, _PAGE, "10 3"),
+    State(
+        "not on record", "no hub holds its thumbprint", VERMILLION, _THUMB + "M2.4 2.4 14 14", "4 4"
+    ),
     State("other name", "its CN is not the ID it gave", VERMILLION, _TAG, "2 5"),
     State("disabled", "switched off, may come back", GREY, _CIRCLE + "M3.7 3.7l8.6 8.6", "5 3"),
     State("not linked", "DPS assigns no device to it", GREY, _UNLINKED, "9 4 1 4"),

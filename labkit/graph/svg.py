@@ -18,7 +18,8 @@ from labkit.graph.icons import ARROW, CROSS, KEY, KINDS
 from labkit.graph.kinds import Board, Node, printable
 from labkit.graph.layout import MARGIN, SLIP_H, SLIPS_HEAD, Lane, Layout
 from labkit.graph.legend import Entry
-from labkit.graph.links import ATTACKS, LANE_PAD, Link
+from labkit.graph.legible import ATTACKS, CROSS_R, Link
+from labkit.graph.links import LANE_PAD
 from labkit.graph.metrics import NAME, SMALL, TITLE, fit, width
 from labkit.graph.presented import HELD, MISSING, SENT, Mark, Presented
 from labkit.graph.states import STATES
@@ -331,4 +332,6 @@ def _cross(link: Link) -> str:
         return ""
     x, y = link.cross
     arms = f"M{x - 4} {y - 4}L{x + 4} {y + 4}M{x + 4} {y - 4}L{x - 4} {y + 4}"
-    return f'<circle class="cross" cx="{x}" cy="{y}" r="9"/><path class="cross" d="{arms}"/>'
+    return (
+        f'<circle class="cross" cx="{x}" cy="{y}" r="{CROSS_R}"/><path class="cross" d="{arms}"/>'
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,15 +9,14 @@ from cryptography import x509
 
 from labkit.cloud.dps.entries import Enrollment, EnrollmentGroup, SymmetricKeyAttestation
 from labkit.cloud.hub.credentials import SAS, form_of
-from labkit.errors import counted
-from labkit.graph import intruder, registry
+from labkit.graph import intruder
 from labkit.graph.kinds import KIND_WORDS
 from labkit.graph.reissued import Reissued, ca_node, reissued
 from labkit.graph.removed import Removed, removed
 from labkit.graph.servers import ENDPOINT, ISSUING, are_shown, node_of
 from labkit.hsm.key_folder import FILE_KEYS
 from labkit.pki import chain
-from labkit.ui import company
+from labkit.ui import company, registry
 from labkit.ui.inspection import Inspection, certificate_facts
 
 if TYPE_CHECKING:
@@ -69,7 +67,7 @@ class _Inspector:
             facts = tuple(_deeds(attacker, self._lab))
             yield intruder.node_of(attacker), Inspection(attacker.name, "attacker", facts)
         yield from company.inspections(self._lab)
-        yield from issued_by_registry(self._lab)
+        yield from registry.inspections(self._lab)
         yield from _uploaded(self._lab.dps.certificates, "entry ", KIND_WORDS["ca-entry"])
         yield from self._groups()
         for hub in self._lab.cloud.hubs:
@@ -275,31 +273,6 @@ def _admitted(group: EnrollmentGroup) -> str:
     if isinstance(group.attestation, SymmetricKeyAttestation):
         return "devices with a key derived from the group's"
     return f"devices below {group.proof}"
-
-
-def issued_by_registry(lab: Lab) -> Iterator[tuple[str, Inspection]]:
-    """The CAs of the Device Registry, and what devices have of theirs."""
-    for namespace in lab.registry.namespaces:
-        if namespace.root is None:
-            continue
-        root = namespace.credential.certificate
-        kept = ("private key", "in the namespace's token, which does not give it away")
-        facts = (kept, ("linked to", ", ".join(namespace.links) or "nothing"))
-        title, kind = chain.common_name(root), "root CA certificate of the Device Registry"
-        whole = (*facts, *certificate_facts(root))
-        yield registry.credential_node(namespace), Inspection(title, kind, whole, root)
-        issued = Counter(entry.policy for entry in namespace.certificates())
-        for policy in namespace.policies:
-            count, found = counted(issued[policy.name], "certificate"), policy.certificate
-            signs = ("signs", f"for {policy.validity_days} days; {count} so far")
-            title, kind = chain.common_name(found), "issuing CA certificate of the Device Registry"
-            whole = (kept, signs, *certificate_facts(found))
-            yield registry.policy_node(policy), Inspection(title, kind, whole, found)
-            for device, held in registry.signed_by(lab, policy):
-                key = ("private key", "in the device's token, made for this certificate")
-                shown = (key, ("shown to", "its hub"), *certificate_facts(held))
-                node = registry.operational_node(device.name)
-                yield node, Inspection(device.name, "operational certificate", shown, held)
 
 
 def _kept(key: TokenKey) -> str:

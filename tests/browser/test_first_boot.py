@@ -34,7 +34,7 @@ def test_the_company_and_its_certificates_are_seen(notebook: Notebook) -> None:
 
     go_to(7, first=1)
     client = player.locator('.node[data-id="client smart-x-widget-001"]')
-    expect(client).to_have_attribute("data-state", "enrolled")
+    expect(client).to_have_attribute("data-state", "on record")
     client.click()
     inspector = player.get_by_role("region", name="Inspector", exact=True)
     expect(inspector).to_contain_text("Digital-Trust Client Issuing CA")
@@ -49,5 +49,5 @@ def test_the_company_and_its_certificates_are_seen(notebook: Notebook) -> None:
     notebook.screenshot("first-boot-down")
     go_to(13, first=11)
     gadget = player.locator('[data-id="client gadget-001"]')
-    expect(gadget).to_have_attribute("data-state", "enrolled")
+    expect(gadget).to_have_attribute("data-state", "on record")
     notebook.screenshot("first-boot-end")

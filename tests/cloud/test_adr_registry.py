@@ -216,6 +216,28 @@ def test_a_credential_goes_last_and_takes_the_hubs_trust_along(story: Story) -> 
     )
 
 
+def test_the_cas_of_deleted_policies_are_known_for_good(story: Story) -> None:
+    """Also when the credential is gone, and the namespace: what they have signed may be valid."""
+    namespace, namespaces = managed(story, synchronized=False), story.lab.registry.namespaces
+    root, issuing = namespace.credential.certificate, namespace.policies.get("short").certificate
+    assert namespaces.retired() == []
+    before = story.lab.clock.now()
+    namespace.policies.delete("short")
+    (found,) = namespaces.retired()
+    assert (found.namespace, found.policy) == ("contoso", "short")
+    assert (found.root, found.certificate) == (root, issuing)
+    assert before <= found.at <= story.lab.clock.now()
+    assert found.root_at is None
+    namespace.delete_credential()
+    for service in namespace.links:
+        namespace.unlink(service)
+    namespaces.delete(namespace)
+    (again,) = namespaces.retired()
+    assert again.certificate == issuing
+    assert again.root_at is not None
+    assert found.at <= again.root_at <= story.lab.clock.now()
+
+
 def test_a_namespace_in_use_stays(story: Story) -> None:
     namespace = managed(story)
     with refused(Conflict, "in use", "a credential", "a link to dps"):

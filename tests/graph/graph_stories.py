@@ -292,6 +292,28 @@ def server_roots() -> DiGraph[str]:
     return graph
 
 
+def stolen_keys() -> DiGraph[str]:
+    """Two devices are shut out by entries of their own, and an attacker has the keys of both."""
+    graph = new_graph("Two stolen keys", connection=WIDGET)
+    issuer = supply_chain(graph, 2)
+    cloud(graph)
+    add_node(graph, "Mallory", kind="attacker", label="Mallory", state="has a key")
+    for number in (1, 2, 3):
+        name = device(graph, issuer, f"smart-x-widget-00{number}", "unknown")
+        identity(graph, name)
+        entry = f"enrollment {name}"
+        add_node(graph, entry, kind="enrollment", label=name, state="disabled")
+        add_edge(graph, entry, name, kind="names", label="keeps out", broken=True)
+        if number > 1:
+            add_edge(
+                graph, "Mallory", entry, kind="attacks", label=f"got in 1 of {number}", broken=True
+            )
+            add_edge(graph, "Mallory", f"identity {name}", kind="attacks", label=f"got in {number}")
+    add_edge(graph, "Mallory", "group", kind="attacks", label="got in 4")
+    present(graph, WIDGET, issuer)
+    return graph
+
+
 STORIES: dict[str, Callable[[], DiGraph[str]]] = {
     story.__name__: story
     for story in (
@@ -313,5 +335,6 @@ STORIES: dict[str, Callable[[], DiGraph[str]]] = {
         crowded_cloud,
         one_of_many,
         server_roots,
+        stolen_keys,
     )
 }

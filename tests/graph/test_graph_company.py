@@ -38,9 +38,23 @@ def test_the_tree_and_who_asks_it(boot: FirstBoot) -> None:
     assert graph.edges[ROOT, ISSUING]["kind"] == graph.edges[ISSUING, CLIENT]["kind"] == "signed"
     assert graph.edges[LINK, ISSUING]["label"] == "asks"
     assert graph.nodes["group smart-x-widgets"]["detail"] == f"asks {AUTHORITY}"
-    assert graph.nodes[CLIENT]["state"] == "enrolled"
+    assert graph.nodes[CLIENT]["state"] == "on record"
     told = Picture.of(graph).text
     assert "digital-trust, certificate authority in DPS, enabled, profile first-boot; has " in told
+
+
+def test_no_entry_is_said_to_name_it_and_the_legend_says_who_knows_it(boot: FirstBoot) -> None:
+    """It was signed by another company: a group has admitted the device by its onboarding
+    certificate, and what the hub compares is a thumbprint."""
+    boots(boot.story.widget)
+    assert not list(boot.story.lab.dps.enrollments)
+    svg = Picture.of(of_lab(boot.story.lab)).svg
+    assert "on record: its hub holds its thumbprint" in svg
+    assert "its own entry names it" not in svg
+    boot.story.lab.hub().devices.delete(NAME)
+    svg = Picture.of(of_lab(boot.story.lab)).svg
+    assert "not on record: no hub holds its thumbprint" in svg
+    assert "its entry names another" not in svg
 
 
 def test_states_follow_what_happens(boot: FirstBoot) -> None:
@@ -52,7 +66,7 @@ def test_states_follow_what_happens(boot: FirstBoot) -> None:
     assert of_lab(boot.story.lab).nodes[CLIENT]["state"] == "expired"
     boot.story.lab.clock.advance(days=-31)
     boot.story.lab.hub().devices.delete(NAME)
-    assert of_lab(boot.story.lab).nodes[CLIENT]["state"] == "not named"
+    assert of_lab(boot.story.lab).nodes[CLIENT]["state"] == "not on record"
 
 
 def test_a_device_that_has_another_name_in_its_hub_is_found_there(boot: FirstBoot) -> None:
@@ -64,7 +78,7 @@ def test_a_device_that_has_another_name_in_its_hub_is_found_there(boot: FirstBoo
         certificate_authority=AUTHORITY,
     )
     boots(widget)
-    assert of_lab(boot.story.lab).nodes[CLIENT]["state"] == "enrolled"
+    assert of_lab(boot.story.lab).nodes[CLIENT]["state"] == "on record"
 
 
 def test_a_device_whose_request_nobody_signed_is_not_at_fault(boot: FirstBoot) -> None:

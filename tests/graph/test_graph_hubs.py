@@ -19,7 +19,7 @@ from labkit.graph.family import Family
 from labkit.graph.hub_signs import SIGNS
 from labkit.graph.kinds import read
 from labkit.graph.layout import layout
-from labkit.graph.links import _struck
+from labkit.graph.legible import _struck
 from labkit.graph.model import of_lab
 from labkit.graph.presented import Presented
 from labkit.graph.style import DARK

@@ -16,7 +16,7 @@ from labkit.graph import Picture
 from labkit.graph.family import Family
 from labkit.graph.kinds import read
 from labkit.graph.layout import Layout, layout
-from labkit.graph.links import PORT_GAP
+from labkit.graph.legible import PORT_GAP
 from labkit.graph.model import of_lab
 from labkit.graph.presented import Presented
 

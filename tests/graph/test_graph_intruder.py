@@ -131,4 +131,4 @@ def test_a_fleet_and_its_attacker_are_drawn(story: Story) -> None:
     note(mallory, "contoso-hub", "got in", "refused")
     svg = Picture.of(of_lab(story.lab)).svg
     assert 'data-kind="attacks"' in svg
-    assert ">got in 1 of 2</text>" in svg
+    assert ">got in 1/2</text>" in svg

@@ -18,7 +18,7 @@ from labkit.graph.family import Family
 from labkit.graph.kinds import read
 from labkit.graph.layout import Layout, layout
 from labkit.graph.legend import COLUMN_W
-from labkit.graph.links import Word
+from labkit.graph.legible import ATTACKS, Word
 from labkit.graph.metrics import SMALL, width
 from labkit.graph.presented import Presented
 
@@ -131,6 +131,21 @@ def test_what_a_broken_link_says_stands_between_stacked_cards_and_not_on_a_name(
         edge = 2  # of a card, which has nothing written on it
         inner = (Rect(r.x, r.y + edge, r.w, r.h - 2 * edge) for r in units(found))
         assert not any(overlap(word_rect(word, bold=True), rect) for rect in inner)
+
+
+@EVERY_STORY
+def test_no_line_strikes_through_how_often_an_attacker_got_in(
+    story: Callable[[], DiGraph[str]],
+) -> None:
+    """Lessons 15 and 16: the number lay on a line that was not the attacker's."""
+    found = placed(story())
+    attacks = [link for link in found.links if link.kind == ATTACKS]
+    numbers = [word_rect(word, bold=True) for link in attacks for word in link.words]
+    assert len(numbers) == len(attacks), "none is left out"
+    for link in found.links:
+        for (xa, ya), (xb, yb) in pairwise(link.points):
+            level = Rect(min(xa, xb), ya, abs(xb - xa), 1)
+            assert ya != yb or not any(overlap(number, level) for number in numbers)
 
 
 @EVERY_STORY

@@ -37,7 +37,7 @@ def test_the_contrast_formula_is_that_of_wcag() -> None:
 
 def test_the_states_are_there_in_their_order() -> None:
     assert tuple(STATES) == get_args(StateKey)
-    assert len(STATES) == 24
+    assert len(STATES) == 26
 
 
 @pytest.mark.parametrize("sign", ["icon", "word", "dash", "meaning"])

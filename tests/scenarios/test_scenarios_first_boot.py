@@ -43,7 +43,7 @@ def state(frame: Frame, node: str) -> str:
 
 def test_the_client_certificate_comes_with_the_first_boot(play: Performance) -> None:
     assert f"client {FIRST}" not in play.frames[NAMED].graph
-    assert state(play.frames[BOOTED], f"client {FIRST}") == "enrolled"
+    assert state(play.frames[BOOTED], f"client {FIRST}") == "on record"
     assert state(play.frames[CONNECTED], f"identity contoso-hub/{FIRST}") == "connected"
 
 

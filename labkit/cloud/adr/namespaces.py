@@ -20,6 +20,7 @@ from labkit.cloud.adr.authorities import current
 from labkit.cloud.adr.books import DPS, Books
 from labkit.cloud.adr.ledger import IssuedCertificate, Ledger
 from labkit.cloud.adr.policies import Policies, no_credential
+from labkit.cloud.adr.retired import RetiredCa, retired
 from labkit.cloud.adr.tables import CaRow, LinkRow, NamespaceRow
 from labkit.cloud.hub import Hub
 from labkit.errors import Conflict, LabError, NotFound
@@ -229,6 +230,10 @@ class Namespaces:
         with self._books.database.read() as session:
             row = session.get(LinkRow, service)
         return Namespace(row.namespace, self._books) if row is not None else None
+
+    def retired(self) -> list[RetiredCa]:
+        """The issuing CAs of policies that were deleted, the oldest first."""
+        return retired(self._books.database)
 
     def __iter__(self) -> Iterator[Namespace]:
         return (Namespace(name, self._books) for name in self._names())
