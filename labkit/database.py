@@ -191,65 +191,34 @@ class _Kept:
         self._lock, self._owner = threading.Lock(), 0
         self._connection: Connection | None = None
 
-    def use(self, *, writing: bool) -> _Use:
-        return _Use(self, writing)
-
-    def begin(self, *, writing: bool) -> Connection:
+    @contextmanager
+    def use(self, *, writing: bool) -> Iterator[Connection]:
         me = threading.get_ident()
         assert self._owner != me, "this would wait for itself"
-        self._lock.acquire()
-        self._owner = me
-        try:
+        with self._lock:
+            self._owner = me
             if self._connection is None:
                 self._connection = self._engine.connect()
-            if writing:
-                self._connection.connection.cursor().execute("BEGIN IMMEDIATE")
-        except BaseException:
-            self._release()
-            raise
-        return self._connection
-
-    def end(self, *, keep: bool) -> None:
-        assert self._connection is not None, "it was begun"
-        connection, driver = self._connection, self._connection.connection
-        try:
-            if keep:
+            connection, driver = self._connection, self._connection.connection
+            try:
+                if writing:
+                    driver.cursor().execute("BEGIN IMMEDIATE")
+                yield connection
                 if connection.in_transaction():  # somebody asked through SQLAlchemy
                     connection.commit()
                 driver.commit()  # SQLAlchemy's does nothing where it was not asked
-        except BaseException:
-            keep = False
-            raise
-        finally:
-            if not keep:
+            except BaseException:
                 connection.rollback()
                 driver.rollback()
-            self._release()
-
-    def _release(self) -> None:
-        self._owner = 0
-        self._lock.release()
+                raise
+            finally:
+                self._owner = 0
 
     def close(self) -> None:
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
-
-
-class _Use(AbstractContextManager[Connection]):
-    """One use of it. A class, and no generator: there are several to each request."""
-
-    __slots__ = ("_kept", "_writing")
-
-    def __init__(self, kept: _Kept, writing: bool) -> None:
-        self._kept, self._writing = kept, writing
-
-    def __enter__(self) -> Connection:
-        return self._kept.begin(writing=self._writing)
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._kept.end(keep=kind is None)
 
 
 def closed() -> WorkspaceError:

@@ -18,7 +18,7 @@ ROOMS = {path.stem for path in PACKAGE.iterdir()}
 LEVELS = (
     ("steps", "trace", "work"),
     ("errors",),
-    ("files", "ids"),
+    ("files", "ids", "processes"),
     ("progress",),
     ("clock",),
     ("events", "database"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -123,9 +123,13 @@ class Refusals:
             self._record(row, said, error.code, checks)
         return refusal
 
-    def told(self, service: str, about: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def told(self, service: str, about: str) -> Iterator[None]:
         """Raises a :class:`Denial` from within as the refusal that it is."""
-        return _Told(self, service, about)
+        try:
+            yield
+        except Denial as denial:
+            raise self.of(denial, service, about) from None
 
     def of(
         self, denial: Denial, service: str, about: str, *, quiet: bool = False
@@ -236,21 +240,6 @@ class Refusals:
             tracking_id=row.tracking_id,
             code=code,
         )
-
-
-class _Told(AbstractContextManager[None]):
-    """A class, and no generator: each registration has several."""
-
-    __slots__ = ("_about", "_refusals", "_service")
-
-    def __init__(self, refusals: Refusals, service: str, about: str) -> None:
-        self._refusals, self._service, self._about = refusals, service, about
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Denial):
-            raise self._refusals.of(error, self._service, self._about) from None
 
 
 def clipped(text: str, longest: int = LONGEST_TEXT) -> str:

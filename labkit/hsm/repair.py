@@ -44,12 +44,15 @@ def mend(tokens: Path, copies: Path) -> None:
 def keep(tokens: Path, copies: Path, serial: str) -> None:
     """Copies the file of the token of this serial number, unless the copy is as it is.
 
-    Before a log-in: the file is whole then, and has the PIN that the owner may have changed.
+    Before a log-in: the file is whole then, and has the PIN that the owner may have changed. One
+    that is shorter is being rewritten by a process that outlives the lab it belonged to for a
+    moment (:mod:`labkit.hsm.visitor`): the copy stays.
     """
     # SoftHSM takes the serial number from the end of the directory's name, which is a UUID.
     (directory,) = tokens.glob(f"*-{serial[:4]}-{serial[4:]}")
     whole, copy = (directory / _TOKEN).read_bytes(), copies / directory.name
-    if not copy.exists() or copy.read_bytes() != whole:
+    known = copy.read_bytes() if copy.exists() else b""
+    if known != whole and len(known) <= len(whole):
         copies.mkdir(mode=0o700, exist_ok=True)
         write_whole(copy, whole)
 

@@ -84,8 +84,11 @@ class TokenStore:
             return self._open[label]
 
     def place(self, token: str, key: str) -> KeyPlace:
-        """Where a key is, for whoever is to sign with it."""
-        return KeyPlace(str(self.configuration), token, key, self.token(token).pin)
+        """Where a key is, for whoever is to sign with it. Asks no token, which may be busy. Raises
+        TokenError for a token that there is not."""
+        if token not in self._pins:
+            raise self._locked(token, "no PIN at all")
+        return KeyPlace(str(self.configuration), token, key, self._pins.of(token)["user"])
 
     def key(self, place: KeyPlace) -> TokenKey:
         """The key at a place of this workspace. Raises NotFound, TokenError."""

@@ -28,14 +28,14 @@ class Visitor:
         """The key at this place. Raises NotFound, or PKCS11Error where it cannot be reached.
 
         What was made since the library was loaded is not shown: where something is missing, it is
-        loaded once more, and keys that it gave before are dead.
+        loaded once more, and keys that it gave before are dead. So it is for another workspace.
         """
-        if self._library is not None:
+        wanted = Path(place.configuration)
+        if self._library is not None and wanted == self._configuration:
             with suppress(NotFound):
                 return self._token(place).key(place.key)
         self.close()
-        self._configuration = Path(place.configuration)
-        self._library = library.take(self._configuration)
+        self._library, self._configuration = library.take(wanted), wanted
         return self._token(place).key(place.key)
 
     def close(self) -> None:

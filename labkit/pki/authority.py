@@ -38,8 +38,6 @@ class Authority:
         self._clock = clock
         self._digest = request.digest_for(key.public_key())
         self._subject = self.certificate.subject
-        self._not_before = self.certificate.not_valid_before_utc
-        self._not_after = self.certificate.not_valid_after_utc
         self._prepared: dict[Profile, Extensions] = {}
 
     def sign_request(
@@ -81,20 +79,8 @@ class Authority:
         return builder.sign(self.key, self._digest)
 
     def validity(self, profile: Profile) -> Validity:
-        """From when to when a certificate is valid that is issued now.
-
-        It never outlives the issuer's own: RFC 5280, 6.1 would refuse it then. Raises BadRequest
-        where that is not valid now.
-        """
-        now = self._clock.now()
-        if not self._not_before <= now <= self._not_after:
-            raise BadRequest(
-                f"{chain.title(self.certificate.subject)} cannot sign: it is not valid now",
-                expected=f"a day from {self._not_before:%Y-%m-%d} to {self._not_after:%Y-%m-%d}",
-                found=f"the lab's clock says {now:%Y-%m-%d}",
-                cure="renew the CA, or move the lab's clock",
-            )
-        return max(now - SKEW, self._not_before), min(now + profile.lifetime, self._not_after)
+        """From when to when a certificate is valid that is issued now: see :func:`validity`."""
+        return validity(self.certificate, profile.lifetime, self._clock.now())
 
     def _extensions(self, profile: Profile) -> Extensions:
         """Those that are the same in each certificate of a profile below this CA, made once."""
@@ -106,6 +92,23 @@ class Authority:
     def _authority_key_id(self) -> x509.AuthorityKeyIdentifier:
         own = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
         return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own.value)
+
+
+def validity(ca: x509.Certificate, lifetime: timedelta, now: datetime) -> Validity:
+    """From when to when a certificate is valid that a CA issues now.
+
+    It never outlives the issuer's own: RFC 5280, 6.1 would refuse it then. Raises BadRequest
+    where that is not valid now.
+    """
+    begin, end = ca.not_valid_before_utc, ca.not_valid_after_utc
+    if not begin <= now <= end:
+        raise BadRequest(
+            f"{chain.title(ca.subject)} cannot sign: it is not valid now",
+            expected=f"a day from {begin:%Y-%m-%d} to {end:%Y-%m-%d}",
+            found=f"the lab's clock says {now:%Y-%m-%d}",
+            cure="renew the CA, or move the lab's clock",
+        )
+    return max(now - SKEW, begin), min(now + lifetime, end)
 
 
 def self_sign(

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from labkit.errors import LabError
 from labkit.hsm import Token, TokenKey, TokenStore
 from labkit.pki import profiles, request
+from labkit.processes import python
 
 SIZE = 64
 """Devices in a lot: enough that a transaction costs each of them little."""
@@ -96,7 +97,7 @@ def elsewhere(fleet: Fleet, lots: Sequence[Sequence[str]]) -> Iterator[Iterator[
     The other process ends with the block, or when this one dies. Raises LabError where it
     fails.
     """
-    command = [sys.executable, "-c", f"from {__name__} import serve; serve()", fleet]
+    command = python(__name__, serve.__name__, fleet)
     with (
         tempfile.TemporaryFile() as complaints,  # a pipe that nobody reads would fill up
         subprocess.Popen(

@@ -72,12 +72,12 @@ class Issue(NamedTuple):
     def do(self, signers: Signers) -> bytes:
         key = request.key_of(x509.load_der_x509_csr(self.request))
         found = signers.of(self.place, self.ca).issue(
-            key, request.name(self.name), device_profile(self.lifetime), validity=self.validity
+            key, request.name(self.name), _profile(self.lifetime), validity=self.validity
         )
         return found.public_bytes(Encoding.DER)
 
 
 @lru_cache(maxsize=128)  # a policy has one, of ninety
-def device_profile(lifetime: timedelta) -> Profile:
+def _profile(lifetime: timedelta) -> Profile:
     """The profile of a device's certificate that lasts so long."""
     return profiles.DEVICE.lasting(lifetime)

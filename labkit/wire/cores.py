@@ -18,19 +18,18 @@ import asyncio
 import logging
 import os
 import pickle
-import signal
 import socket
 import struct
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, NoReturn
 
 from labkit.hsm.visitor import Visitor
 from labkit.pki.tasks import Signers
+from labkit.processes import python
 from labkit.steps import DoLater, Task
 
 _MOST = 3
@@ -50,8 +49,8 @@ class _Asked(NamedTuple):
 
 class Cores:
     """Does tasks for one event loop. ``otherwise`` does them in this process; ``crowd`` of them at
-    a time are left to it, before so many processes as ``most`` are started. Everything but
-    :meth:`wait` is called on the loop's thread."""
+    a time are left to it, before so many processes as ``most`` are started: once, for as long as
+    the loop runs. Everything but :meth:`wait` is called on the loop's thread."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, otherwise: DoLater, crowd: int, most: int
@@ -60,7 +59,7 @@ class Cores:
         self._under_way = 0
         self._started = self._over = False
         self._ready: list[_Core] = []
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._all: list[_Core] = []
 
     def do(
         self, task: Task[Any], then: Callable[[Any], None], fail: Callable[[Exception], None]
@@ -70,37 +69,33 @@ class Cores:
         if self._ready:
             min(self._ready, key=_line).ask(asked)
             return
-        if self._under_way >= self._crowd and not self._started:
+        if self._under_way >= self._crowd and not (self._started or self._over):
             self._start()
         self._do_here(asked)
 
     def leave(self) -> None:
         """Lets the processes go. What they have not answered nobody waits for any more."""
         self._over = True
-        for core in [*self._ready]:
+        for core in self._all:
             core.leave()
 
     def wait(self) -> None:
         """Returns when the processes have ended: after :meth:`leave`, by any thread."""
-        for process in self._processes:
-            try:
-                process.wait(_PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        for core in self._all:
+            core.wait()
 
     def _start(self) -> None:
         self._started = True
         try:
             for _ in range(self._most):
                 process, link = _process()
-                self._processes.append(process)
-                self._loop.create_task(self._connect(link))
+                self._all.append(_Core(self, process))
+                self._loop.create_task(self._connect(self._all[-1], link))
         except OSError as error:  # this machine has no more of them: threads go on
             _log.warning("no other process can be started: %s", error)
 
-    async def _connect(self, link: socket.socket) -> None:
-        await self._loop.create_connection(lambda: _Core(self), sock=link)
+    async def _connect(self, core: _Core, link: socket.socket) -> None:
+        await self._loop.create_connection(lambda: core, sock=link)
 
     def _do_here(self, asked: _Asked) -> None:
         self._under_way += 1
@@ -115,56 +110,77 @@ class Cores:
 
     def ready(self, core: _Core) -> None:
         """It is there."""
-        if self._over:
-            core.leave()
-        else:
+        if not self._over:
             self._ready.append(core)
 
-    def answered(self, asked: _Asked, went_well: bool, result: Any) -> None:
-        """What did not go well is done once more here, where it can be told why."""
-        if went_well:
-            asked.then(result)
-        else:
-            self._do_here(asked)
-
     def gone(self, core: _Core) -> None:
-        """It has ended."""
+        """It has ended: what it has not answered is done here, where it can be told why."""
         if core in self._ready:
             self._ready.remove(core)
-        for asked in core.asked if not self._over else ():
+        if self._over:
+            return
+        _log.warning("a process that verifies and signs has ended; %d are left", len(self._ready))
+        for asked in core.asked:
             self._do_here(asked)
 
 
 class _Core(asyncio.Protocol):
     """One process, as its parent sees it. It answers in the order in which it is asked."""
 
-    def __init__(self, cores: Cores) -> None:
-        self._cores, self._heard = cores, bytearray()
+    def __init__(self, cores: Cores, process: subprocess.Popen[bytes]) -> None:
+        self._cores, self._process = cores, process
+        self._heard = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._greeted = self._left = False
         self.asked: deque[_Asked] = deque()
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        if self._left:
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._heard += data
         while (answer := self._next()) is not None:
-            if answer == _HELLO:
-                self._cores.ready(self)
+            if self._greeted:
+                self.asked.popleft().then(pickle.loads(answer))
             else:
-                self._cores.answered(self.asked.popleft(), *pickle.loads(answer))
+                self._greeted = True
+                self._cores.ready(self)
 
     def connection_lost(self, _: Exception | None) -> None:
+        self._process.poll()  # the system keeps it until somebody has looked
         self._cores.gone(self)
 
     def ask(self, asked: _Asked) -> None:
         """Puts a task behind those that it has."""
+        assert self._transport is not None, "it is asked when it is there"
+        message = _framed(asked.task)  # before it counts as asked: this may fail
         self.asked.append(asked)
-        self._transport.write(pickle.dumps(asked.task))
+        self._transport.write(message)
 
     def leave(self) -> None:
-        """It ends when it reads that nobody is there any more."""
-        self._transport.abort()
+        """It ends when it reads that nobody is there any more. One that has not said a word has no
+        token open either."""
+        self._left = True
+        if self._transport is not None:
+            self._transport.abort()
+        if not self._greeted:
+            self._process.terminate()
+
+    def wait(self) -> None:
+        """Until it has ended."""
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def _next(self) -> bytes | None:
         """The next whole answer."""
@@ -190,42 +206,54 @@ def spare() -> int:
 
 
 def _process() -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """A new one, and the way to it. Raises OSError."""
+    """A new one, and the way to it. In a group of its own: Ctrl-C, and the interrupt of a notebook,
+    are its parent's affair. Raises OSError."""
     ours, theirs = socket.socketpair()
-    command = [sys.executable, "-c", f"from {__name__} import serve; serve()", str(theirs.fileno())]
+    command = python(__name__, serve.__name__, str(theirs.fileno()))
     try:
         with theirs:
-            return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
-            ), ours
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], process_group=0
+            )
     except OSError:
         ours.close()
         raise
+    return process, ours
+
+
+def _framed(content: Any) -> bytes:
+    data = pickle.dumps(content)
+    return _SIZE.pack(len(data)) + data
 
 
 # ---- the other process
 
-_HELLO = b""
-
 
 def serve() -> None:
-    """Does tasks, one after the other, until nobody is there any more who would want them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is its parent's affair
+    """Does tasks, one after the other, until nobody is there any more who would want them. One that
+    it cannot do ends it: its parent does that itself, and has the error where it can be told."""
     link = socket.socket(fileno=int(sys.argv[1]))
+    with link, link.makefile("rb") as stream:
+        try:
+            _serve(link, stream)
+        except (EOFError, ConnectionError):
+            return  # nobody is there any more
+        except Exception as error:
+            _log.warning("what was asked of process %d was not done: %r", os.getpid(), error)
+
+
+def _serve(link: socket.socket, stream: IO[bytes]) -> NoReturn:
     signers = Signers(Visitor())
-    with suppress(EOFError, OSError), link.makefile("rb") as stream:
-        _send(link, _HELLO)
-        while True:
-            _send(link, pickle.dumps(_done(pickle.load(stream), signers)))
+    link.sendall(_framed("here"))
+    while True:
+        (size,) = _SIZE.unpack(_read(stream, _SIZE.size))
+        task: Task[Any] = pickle.loads(_read(stream, size))
+        link.sendall(_framed(task.do(signers)))
 
 
-def _done(task: Task[Any], signers: Signers) -> tuple[bool, Any]:
-    try:
-        return True, task.do(signers)
-    except Exception as error:  # whatever it is: the parent does the task once more, and has it too
-        _log.warning("%s was not done here: %r", type(task).__name__, error)
-        return False, None
-
-
-def _send(link: socket.socket, answer: bytes) -> None:
-    link.sendall(_SIZE.pack(len(answer)) + answer)
+def _read(stream: IO[bytes], size: int) -> bytes:
+    """So many bytes. Raises EOFError where there are no more."""
+    found = stream.read(size)
+    if len(found) < size:
+        raise EOFError
+    return found

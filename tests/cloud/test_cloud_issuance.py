@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import forge
 import pytest
 from cryptography import x509
-from issuance_stories import POLICY, csr
+from issuance_stories import POLICY, csr, new_key
 
 from labkit import Lab
 from labkit.cloud import Presented
 from labkit.cloud.dps.caller import Caller
 from labkit.cloud.dps.registrations import ASSIGNED, FAILED, Operation
-from labkit.errors import NotFound
+from labkit.errors import NotFound, ServiceRefusal
 from labkit.pki import chain
+from labkit.steps import Steps
 from labkit.trace import first_failure
 
 ROOT = forge.ca("Root")
@@ -34,10 +38,21 @@ def managed_lab(lab: Lab) -> Lab:
     return lab
 
 
-def register(lab: Lab, name: str) -> Operation:
+def caller_of(lab: Lab, name: str) -> Caller:
     presented = Presented((forge.device(name, ROOT).certificate,))
-    caller = Caller(lab.dps.id_scope, name, presented, api_version="2025-07-01-preview")
-    return lab.dps.register(caller, csr=csr(name))
+    return Caller(lab.dps.id_scope, name, presented, api_version="2025-07-01-preview")
+
+
+def register(lab: Lab, name: str) -> Operation:
+    return lab.dps.register(caller_of(lab, name), csr=csr(name))
+
+
+def done(lab: Lab, steps: Steps[Operation], task: Any) -> tuple[Any, Operation | None]:
+    """The next task of a registration, once this one is done; or its end."""
+    try:
+        return steps.send(lab.cloud.do(task) if task is not None else None), None
+    except StopIteration as end:
+        return None, end.value
 
 
 def test_who_was_disabled_gets_no_certificate_under_another_spelling(managed_lab: Lab) -> None:
@@ -81,3 +96,44 @@ def test_a_certificate_names_the_device_as_its_hub_does_whoever_was_faster(
     assert found.registration.device_id == "widget-1"
     assert chain.common_name(x509.load_der_x509_certificate(found.chain[0])) == "widget-1"
     assert [each.device_id for each in managed_lab.hub().devices] == ["widget-1"]
+
+
+@pytest.mark.parametrize("turns", ["abababab", "aabbab", "abbbaaaa"])
+def test_two_registrations_of_one_device_that_overlap_are_two(managed_lab: Lab, turns: str) -> None:
+    """Whoever is overtaken between its steps signs anew: each request has one certificate on
+    record, and the device's record is that of the last."""
+    keys = {name: new_key() for name in "ab"}
+    caller = caller_of(managed_lab, "widget")
+    steps = {
+        name: managed_lab.dps.registering(caller, csr=csr("widget", key))
+        for name, key in keys.items()
+    }
+    tasks = dict.fromkeys(steps)
+    ended: dict[str, Operation] = {}
+    for name in itertools.chain(turns, itertools.cycle("ab")):
+        if name not in ended:
+            tasks[name], end = done(managed_lab, steps[name], tasks[name])
+            if end is not None:
+                ended[name] = end
+        if len(ended) == 2:
+            break
+    namespace = managed_lab.registry.namespaces.get("contoso")
+    on_record = [each.certificate.public_key() for each in namespace.certificates()]
+    assert len(on_record) == 2
+    assert all(key.public_key() in on_record for key in keys.values())
+    for name, operation in ended.items():
+        issued = x509.load_der_x509_certificate(operation.chain[0])
+        assert issued.public_key() == keys[name].public_key()
+    last = list(ended.values())[-1]
+    assert managed_lab.dps.registrations.get("widget").operation_id == last.operation_id
+
+
+def test_what_is_refused_by_a_glance_is_not_verified(managed_lab: Lab) -> None:
+    """The first check that fails ends it, before anybody works for the request."""
+    caller = caller_of(managed_lab, "widget")
+    for asked in ("AAAA", "A" * 20_000):
+        with pytest.raises(ServiceRefusal, match="400"):
+            next(managed_lab.dps.registering(caller, csr=asked))
+    managed_lab.registry.namespaces.get("contoso").policies.delete(POLICY)
+    with pytest.raises(ServiceRefusal, match="400"):
+        next(managed_lab.dps.registering(caller, csr=csr("widget")))

@@ -18,7 +18,7 @@ import pytest
 from cryptography import x509
 from drones import KEYS, Drone
 from served import Served
-from stories import open_lab
+from stories import PATIENCE, open_lab
 from subprocesses import children, have_softhsm
 
 from labkit.wire.cores import spare
@@ -90,7 +90,9 @@ def test_a_crowd_ends_with_one_certificate_each_however_often_the_server_is_kill
     handed_out = 0
     try:
         for number in range(KILLS):
+            end = time.monotonic() + PATIENCE
             while not have_others(server):
+                assert time.monotonic() < end, "nobody else verifies and signs"
                 crowd(server, [Drone(f"warm-{next(_numbers)}") for _ in range(CROWD)])
             drones = [Drone(f"drone-{number}-{each}") for each in range(CROWD)]
             asking = ask(server, drones)

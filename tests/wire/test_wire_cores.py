@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
@@ -36,10 +37,13 @@ GOOD = csr_der("widget")
 ALTERED = bytes([*GOOD[:-1], GOOD[-1] ^ 1])
 
 
-class Unknown(NamedTuple):
-    """No process but this one can do it: the module is not to be found from there."""
+class OnlyIn(NamedTuple):
+    """No other process can do it."""
+
+    process: int
 
     def do(self, _: Any) -> str:
+        assert os.getpid() == self.process
         return "done here"
 
 
@@ -82,7 +86,7 @@ class Here:
         self.go_on.set()
         assert all(found.result(PATIENCE) for found in first)
         self.done = 0
-        return [process.pid for process in self.cores._processes]
+        return [core.pid for core in self.cores._all]
 
     def close(self) -> None:
         if self.loop.is_closed():
@@ -114,7 +118,7 @@ def test_for_a_few_no_process_is_started(here: Here) -> None:
     here.go_on.set()
     for _ in range(3 * CROWD):  # one after the other
         assert here.ask(Verify(GOOD)).result(PATIENCE)
-    assert (here.cores._processes, here.done) == ([], 3 * CROWD)
+    assert (here.cores._all, here.done) == ([], 3 * CROWD)
 
 
 def test_a_crowd_is_served_by_other_processes(here: Here) -> None:
@@ -142,13 +146,14 @@ def test_they_sign_with_the_key_in_the_token(here: Here, store: TokenStore) -> N
     assert here.done == 0
 
 
-def test_what_they_cannot_do_is_done_here_and_told_here(here: Here) -> None:
-    """A task that they do not know, and one that fails wherever it is done."""
+def test_what_one_cannot_do_ends_it_and_is_done_and_told_here(here: Here) -> None:
+    """A task that only this process can do, and one that fails wherever it is done."""
     here.with_processes()
-    assert here.ask(Unknown()).result(PATIENCE) == "done here"
+    assert here.ask(OnlyIn(os.getpid())).result(PATIENCE) == "done here"
+    assert (here.done, len(here.cores._ready)) == (1, 1)
     with pytest.raises(ValueError, match="error parsing asn1"):
         here.ask(Verify(b"no request")).result(PATIENCE)
-    assert here.done == 2
+    assert (here.done, len(here.cores._ready)) == (2, 0)
     assert here.ask(Verify(GOOD)).result(PATIENCE)
 
 
@@ -187,7 +192,28 @@ def test_where_no_process_can_be_started_threads_go_on(
 def test_they_end_when_they_are_let_go(here: Here) -> None:
     here.with_processes()
     here.close()
-    assert [process.returncode for process in here.cores._processes] == [0, 0]
+    assert [core._process.returncode for core in here.cores._all] == [0, 0]
+
+
+def test_they_end_also_while_they_are_starting(here: Here) -> None:
+    for _ in range(CROWD + 1):
+        here.ask(Verify(GOOD))
+    eventually(lambda: len(here.cores._all) == 2)
+    here.close()
+    assert here.cores._ready == []
+    assert all(core._process.returncode is not None for core in here.cores._all)
+
+
+def test_they_are_the_program_that_this_one_is(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever lies in the folder of the trainee. An interrupt of the notebook is not theirs."""
+    (tmp_path / "random.py").write_text("raise SystemExit('this is not the library')")
+    monkeypatch.chdir(tmp_path)
+    for process in here.with_processes():
+        assert os.getpgid(process) != os.getpgid(0)
+    assert here.ask(Verify(GOOD)).result(PATIENCE)
+    assert here.done == 0
 
 
 # ---- over the wire
@@ -240,7 +266,9 @@ def test_each_device_of_a_crowd_gets_the_certificate_that_it_asked_for(
     fleet.register()
     others = children() - before
     assert len(others) == 2
+    end = time.monotonic() + PATIENCE
     while not have_softhsm(others):
+        assert time.monotonic() < end
         fleet.register()
 
     def kill() -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,11 @@ from wire_clients import POLL, REGISTER, MqttClient, at_dps, publish, register, 
 
 from labkit.cloud.dps.allocation import WebhookAnswer
 from labkit.cloud.dps.entries import CUSTOM, CustomAllocation
+from labkit.pki.tasks import Verify
+from labkit.steps import Steps, Task
 from labkit.wire import asking, webhook
-from labkit.wire.workers import THREADS
+from labkit.wire.event_loop import EventLoop
+from labkit.wire.workers import AT_A_TIME, THREADS
 
 HUB = "contoso-hub.azure-devices.net"
 CHOSEN = WebhookAnswer(200, json.dumps({"iotHubHostName": HUB}).encode())
@@ -291,3 +295,40 @@ def test_a_failed_webhook_is_azures_failed_status(shared: Story, tmp_path: Path)
     state = answer.json["registrationState"]
     assert (state["status"], state["errorCode"]) == ("failed", 400207)
     assert "assignedHub" not in state
+
+
+def test_so_many_errands_are_in_steps_at_a_time_and_the_next_begins_when_one_ends() -> None:
+    """Who waits has not been looked at yet: it is judged by what is true when its turn comes."""
+    go_on, begun = threading.Semaphore(0), list[int]()
+
+    def do(_: Task[Any]) -> int:
+        assert go_on.acquire(timeout=PATIENCE)
+        return 1
+
+    def errand(number: int) -> Steps[int]:
+        begun.append(number)
+        return number + (yield Verify(b""))
+
+    loop = EventLoop("a loop", do)
+    try:
+        ended: list[int] = []
+        for number in range(3 * AT_A_TIME):
+            run = partial(loop.workers.run, errand(number), ended.append, raised)
+            loop._loop.call_soon_threadsafe(run)
+        eventually(lambda: len(begun) == AT_A_TIME)
+        loop.settle()
+        assert begun == list(range(AT_A_TIME))
+        for more in (1, 2):
+            go_on.release()
+            eventually(lambda more=more: len(ended) == more)
+            eventually(lambda more=more: len(begun) == AT_A_TIME + more)
+        go_on.release(3 * AT_A_TIME)
+        eventually(lambda: len(ended) == 3 * AT_A_TIME)
+        assert sorted(ended) == [number + 1 for number in range(3 * AT_A_TIME)]
+    finally:
+        go_on.release(3 * AT_A_TIME)
+        loop.stop()
+
+
+def raised(error: Exception) -> None:
+    raise AssertionError from error

@@ -48,7 +48,6 @@ class Authorities:
         self._database, self._clock, self._tokens = database, clock, tokens
         self._made: dict[int, Authority] = {}
         self._chains: dict[int, Chain] = {}
-        self._places: dict[int, KeyPlace] = {}
 
     def make_root(self, namespace: NamespaceRow) -> CaRow:
         """The root of a namespace that has none."""
@@ -78,10 +77,8 @@ class Authorities:
         return self._made[ca.number]
 
     def place(self, ca: Signer) -> KeyPlace:
-        """Where its key is. Kept, since who asks a token waits until it has signed for others."""
-        if ca.number not in self._places:
-            self._places[ca.number] = self._store().place(ca.token, ca.key)
-        return self._places[ca.number]
+        """Where its key is."""
+        return self._store().place(ca.token, ca.key)
 
     def key(self, place: KeyPlace) -> TokenKey:
         """The key at this place."""

@@ -8,7 +8,8 @@ Its signature is verified, and the certificate signed, as tasks: wherever those 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -21,13 +22,15 @@ from labkit.cloud.adr import conditions, ledger, lookups, requests
 from labkit.cloud.adr.books import Books
 from labkit.cloud.adr.ledger import Entry
 from labkit.cloud.adr.lookups import Place
+from labkit.cloud.adr.requests import Examination
 from labkit.cloud.adr.tables import Signer
 from labkit.cloud.dps.issuance import REGISTRY, Carried, Order
 from labkit.cloud.hub.credentials import Credentials
 from labkit.cloud.refusals import Denial
 from labkit.errors import AzureError
 from labkit.pki import request
-from labkit.pki.tasks import Issue, Verify, device_profile
+from labkit.pki.authority import validity
+from labkit.pki.tasks import Issue, Verify
 from labkit.steps import Steps
 from labkit.trace import Check, not_reached
 
@@ -49,8 +52,7 @@ class RegistryIssuer:
         """Examines an order. Raises Denial (400)."""
         with self._books.database.quick_read() as connection:
             namespace, policy = lookups.policy(connection, order.issuer)
-        verified = yield from _verified(order.request)
-        _examine(self._checks(order, namespace, policy, verified), _answer, _ALL)
+        yield from _examine(self._checks(order, namespace, policy), _answer, _ALL)
         csr = requests.read(order.request)
         assert csr is not None, "it was examined"
         assert policy is not None, "its absence fails"
@@ -66,8 +68,7 @@ class RegistryIssuer:
             policy = lookups.signing(connection, namespace, named)
             place = lookups.place(connection, hub, device_id)
         order = Order(registration_id, text, named, device_id)
-        verified = yield from _verified(text)
-        _examine(self._of_renewal(order, hub, last, policy, place, verified), _renewal_answer)
+        yield from _examine(self._of_renewal(order, hub, last, policy, place), _renewal_answer)
         csr = requests.read(text)
         assert csr is not None, "it was examined"
         assert policy is not None, "its absence fails"
@@ -78,7 +79,7 @@ class RegistryIssuer:
         if known:
             return lambda _: known
         signed = yield from commission.sign(entry)
-        return lambda connection: ledger.add_once(connection, signed)
+        return lambda connection: ledger.add(connection, signed)
 
     def knows(self, registration_id: str) -> Credentials | None:
         """By a CA, where the device has a valid certificate already."""
@@ -93,15 +94,13 @@ class RegistryIssuer:
             ca, leaf = ledger.read(connection, number)
         return leaf, *self._books.authorities.chain(ca).ders
 
-    def _checks(
-        self, order: Order, namespace: str, policy: Signer | None, verified: bool
-    ) -> Iterator[Check]:
+    def _checks(self, order: Order, namespace: str, policy: Signer | None) -> Examination:
         yield conditions.linked(order, namespace)
         yield conditions.has_policy(order, namespace, policy)
         assert policy is not None, "asked only after it was found"
         yield self._may_sign(order, policy)
         yield conditions.fits(order)
-        yield from self._of_request(order.request, order.registration_id, verified)
+        yield from self._of_request(order.request, order.registration_id)
 
     def _of_renewal(
         self,
@@ -110,22 +109,21 @@ class RegistryIssuer:
         last: tuple[str, str, str] | None,
         policy: Signer | None,
         place: Place,
-        verified: bool,
-    ) -> Iterator[Check]:
+    ) -> Examination:
         yield conditions.managed(order.device_id, hub, last)
         assert last is not None, "asked only after it was found"
         yield from _of_place(order, hub, order.device_id, place, last[1])
         yield conditions.still_has_policy(order, last[1], policy)
         assert policy is not None, "asked only after it was found"
         yield self._may_sign(order, policy)
-        yield from self._of_request(order.request, order.device_id, verified)
+        yield from self._of_request(order.request, order.device_id)
 
     def _may_sign(self, order: Order, policy: Signer) -> Check:
         ca = self._books.authorities.chain(policy.number).certificates[0]
         return conditions.may_sign(order, ca, self._books.clock.now())
 
-    def _of_request(self, text: str, name: str, verified: bool) -> Iterator[Check]:
-        yield from requests.examine(text, name, self._books.switches.request_key, verified)
+    def _of_request(self, text: str, name: str) -> Examination:
+        return requests.examine(text, name, self._books.switches.request_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +146,7 @@ class RegistryCommission:
             place = lookups.place(connection, hub, device_id)
             known = ledger.repeated(connection, entry)
         checks = _of_place(self._order, hub, device_id, place, self._policy.namespace)
-        _examine(checks, lambda _: codes.NOT_ISSUED)
+        yield from _examine(checks, lambda _: codes.NOT_ISSUED)
         if known:
             return Carried(_BY_AUTHORITY, lambda _: known)
         signed = yield from self.sign(entry)
@@ -159,11 +157,11 @@ class RegistryCommission:
         devices by a CA compares it."""
         authorities, policy = self._books.authorities, self._policy
         lifetime = timedelta(days=policy.days)
-        validity = authorities.of(policy).validity(device_profile(lifetime))
-        place, ca = authorities.place(policy), authorities.chain(policy.number).ders[0]
-        name = entry.device_id
-        der = yield Issue(entry.request, name, lifetime, validity, ca, place)
-        signed = replace(entry, der=der, ends=validity[1].replace(microsecond=0))
+        chain, name = authorities.chain(policy.number), entry.device_id
+        valid = validity(chain.certificates[0], lifetime, self._books.clock.now())
+        place = authorities.place(policy)
+        der = yield Issue(entry.request, name, lifetime, valid, chain.ders[0], place)
+        signed = replace(entry, der=der, ends=valid[1].replace(microsecond=0))
         told = f"{policy.policy!r} signed for {name}: valid until {signed.ends:%Y-%m-%d}"
         self._books.record("issued", told)
         return signed
@@ -187,33 +185,28 @@ class RegistryCommission:
         )
 
 
-def _verified(text: str) -> Steps[bool]:
-    """Whether a request's signature is good; no for what is no request."""
-    csr = requests.read(text)
-    if csr is None:
-        return False
-    good: bool = yield Verify(csr.public_bytes(Encoding.DER))
-    return good
-
-
-def _of_place(
-    order: Order, hub: str, device_id: str, place: Place, namespace: str
-) -> Iterator[Check]:
+def _of_place(order: Order, hub: str, device_id: str, place: Place, namespace: str) -> Examination:
     yield conditions.hub_linked(order, hub, place, namespace)
     yield conditions.enabled(order, hub, place, device_id)
 
 
 def _examine(
-    checks: Iterable[Check], answer: Callable[[Check], AzureError], every: Iterable[str] = ()
-) -> None:
+    checks: Examination, answer: Callable[[Check], AzureError], every: Iterable[str] = ()
+) -> Steps[None]:
     """Raises Denial at the first check that fails, with those of ``every`` that it came before."""
-    made: list[Check] = []
-    for check in checks:
-        made.append(check)
-        if check.failed:
-            asked = {check.name for check in made}
-            later = [not_reached(name) for name in every if name not in asked]
-            raise Denial(answer(check), *made, *later)
+    made, said = list[Check](), None
+    with suppress(StopIteration):  # all of them are made
+        while True:
+            found = checks.send(said)
+            if isinstance(found, Verify):
+                said = yield found
+                continue
+            said = None
+            made.append(found)
+            if found.failed:
+                asked = {check.name for check in made}
+                later = [not_reached(name) for name in every if name not in asked]
+                raise Denial(answer(found), *made, *later)
 
 
 def _answer(check: Check) -> AzureError:

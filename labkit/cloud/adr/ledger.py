@@ -99,16 +99,14 @@ class Ledger:
 
 
 def add(connection: Connection, entry: Entry) -> int:
-    """Puts a certificate on record; returns its number."""
+    """Puts a certificate on record; returns its number. The same request once more, a moment
+    later, is not another: then the number is that of the certificate which answered it."""
+    if known := repeated(connection, entry):
+        return known
     values = {name: getattr(entry, name) for name in Entry.__slots__}
     values["device"] = ids.key(entry.registration_id)
     number: int = _add.rows(connection, **values)[0][0]
     return number
-
-
-def add_once(connection: Connection, entry: Entry) -> int:
-    """The same; but where the request was answered a moment ago, the number is that answer's."""
-    return repeated(connection, entry) or add(connection, entry)
 
 
 def repeated(connection: Connection, entry: Entry) -> int:

@@ -2,21 +2,25 @@
 certificate issuance, what a request has to be).
 
 The checks are made in order, and the first that fails ends it: each later one needs those before.
+To verify a signature takes its time: who examines has that done where it suits them.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import lru_cache
+from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from labkit import ids
 from labkit.cloud.adr.books import P384
 from labkit.pki import chain, profiles, request
+from labkit.pki.tasks import Verify
 from labkit.trace import Check, failed, passed
 
 LARGEST = 8 * 1024
@@ -30,6 +34,9 @@ _MAKE = (
     "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes -keyout KEY "
     "-subj /CN={} -outform DER | base64 -w0"
 )
+Examination: TypeAlias = Generator[Check | Verify, bool | None, None]
+"""Checks, and among them a task, which is to be answered with its result."""
+
 _OWN = frozenset({request.KEY, request.NAME, request.REGISTRATION})
 """Rules of the lab's other CAs, in whose place others stand here."""
 
@@ -43,12 +50,12 @@ def read(text: str) -> x509.CertificateSigningRequest | None:
         return None
 
 
-def examine(text: str, registration_id: str, wanted_key: str, verified: bool) -> Iterator[Check]:
-    """The checks of a request as it came, in order; ``wanted_key`` is the registry's switch,
-    ``verified`` whether its signature is good."""
+def examine(text: str, registration_id: str, wanted_key: str) -> Examination:
+    """The checks of a request as it came, in order; ``wanted_key`` is the registry's switch."""
     yield _form(text, registration_id)
     csr = read(text)
     assert csr is not None, "asked only after it could be read"
+    verified = yield Verify(csr.public_bytes(Encoding.DER))
     yield from request.examine(csr, profiles.DEVICE, without=_OWN, verified=verified)
     yield _key(csr, registration_id, wanted_key)
     yield named(csr, registration_id)
