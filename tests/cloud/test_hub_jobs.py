@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,11 @@ from typing import Any
 import pytest
 from complaints import refused
 from provisioning import Emulated, emulated
+from sqlalchemy import Engine, event
 from stories import eventually
 
 from labkit.cloud.hub import Hub, job_tables
+from labkit.cloud.hub.job_runner import AT_ONCE
 from labkit.cloud.hub.job_tables import Job
 from labkit.cloud.hub.jobs import Plan
 from labkit.cloud.hub.live import MethodCall, Subject, ToDevice
@@ -69,6 +73,22 @@ def fleet(hub: Hub, *online: str, offline: tuple[str, ...] = (), answers: bool =
     return [Online(hub, name, answer) for name in online]
 
 
+@contextmanager
+def statements_on(table: str) -> Iterator[list[str]]:
+    """What any database is asked about a table, meanwhile."""
+    said: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_others: Any) -> None:
+        if table in statement:
+            said.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield said
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
 def over(hub: Hub, job_id: str) -> Job:
     eventually(lambda: hub.jobs.get(job_id).is_over)
     return hub.jobs.get(job_id)
@@ -101,6 +121,17 @@ def test_more_devices_than_are_called_at_a_time(hub: Hub) -> None:
     job = hub.jobs.invoke_method("", "reboot")
     assert dict(job.counts) == {"completed": 230}
     assert {len(device.calls) for device in devices} == {1}
+
+
+def test_what_becomes_of_devices_is_written_for_a_hundred_at_a_time(hub: Hub) -> None:
+    """However many a job is about, the database is not asked for each of them."""
+    fleet(hub, offline=tuple(f"w-{number:03}" for number in range(230)))
+    with statements_on("device_job") as said:
+        job = hub.jobs.invoke_method("*", "reboot")
+    assert dict(job.counts) == {"failed": 230}
+    written = [statement for statement in said if "count(" not in statement]
+    rounds = math.ceil(230 / AT_ONCE)
+    assert len(written) == 2 * rounds + 2, "begun and over, all of them pending, and the end"
 
 
 def test_nobody_is_named_and_the_job_is_done_at_once(hub: Hub) -> None:

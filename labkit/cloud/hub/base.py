@@ -15,7 +15,6 @@ from labkit.cloud.hub.names import DOMAIN
 from labkit.cloud.hub.query import Queries
 from labkit.cloud.hub.registry import Devices
 from labkit.cloud.hub.shared import Shared
-from labkit.cloud.hub.tables import DeviceIdentity
 from labkit.cloud.hub.twins import Twins
 from labkit.cloud.refusals import Denial, Refusals
 from labkit.database import Database
@@ -75,10 +74,6 @@ class HubBase:
         """The answer to a request that could not be understood, or asks for too much."""
         check = failed(rule, device_id, why, cure)
         return self._refusals.refuse("hub", device_id, codes.BAD_REQUEST, (check,))
-
-    def _identity(self, device_id: str) -> DeviceIdentity | None:
-        with self._database.read() as session:
-            return session.get(DeviceIdentity, (self.name, device_id))
 
     def _unknown(self, device_id: str) -> Denial:
         why = f"{self.name} has no identity {device_id!r}"

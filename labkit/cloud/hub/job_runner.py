@@ -13,14 +13,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
 from datetime import datetime
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Table, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from labkit.cloud.hub import job_tables as tables
@@ -37,6 +36,7 @@ _CLOSED = "the lab was closed before it was over"
 _TOO_LATE = "the job's time was over"
 
 _log = logging.getLogger("labkit.jobs")
+_parts: Table = DeviceJobRow.__table__  # type: ignore[assignment]
 
 
 class Target(Protocol):
@@ -197,21 +197,23 @@ class JobRunner:
         """The hub of a job."""
         return self._hub(job.hub)
 
-    @contextmanager
-    def noting(self) -> Iterator[Callable[[JobRow, str, Mapping[str, Any]], None]]:
-        """Takes notes of what became of a job's devices, all in one transaction."""
+    def note_begun(self, job: JobRow, devices: Iterable[str]) -> None:
+        """The job is under way at these devices."""
+        self._note(job, "start", {device: {"status": tables.RUNNING} for device in devices})
+
+    def note_over(self, job: JobRow, parts: Mapping[str, Mapping[str, Any]]) -> None:
+        """The job is over at these devices; ``parts`` are as :func:`_over` has them."""
+        self._note(job, "end", parts)
+
+    def _note(self, job: JobRow, when: str, parts: Mapping[str, Mapping[str, Any]]) -> None:
+        """In one transaction and by one statement, for a job may be about thousands: each part
+        sets the same columns, and ``when`` is the one of the time."""
         now = self._now()
+        rows = [{"of": device, "updated": now, when: now, **part} for device, part in parts.items()]
+        mine = (_parts.c.hub == job.hub) & (_parts.c.job_id == job.job_id)
         with self._database.write() as session:
-
-            def note(job: JobRow, device: str, values: Mapping[str, Any]) -> None:
-                row = session.get(DeviceJobRow, (job.hub, job.job_id, device))
-                if row is not None:
-                    over = values["status"] != tables.RUNNING
-                    times = {"updated": now, "end" if over else "start": now}
-                    for name, value in {**times, **values}.items():
-                        setattr(row, name, value)
-
-            yield note
+            of_one = mine & (_parts.c.device_id == bindparam("of"))
+            session.execute(update(_parts).where(of_one), rows)
         self._tell()
 
     def _tell(self) -> None:
@@ -251,9 +253,7 @@ class _Run:
             begun.append(self._waiting.pop())
             self._open[begun[-1]] = self._begin(begun[-1])
         if begun:
-            with self._runner.noting() as note:
-                for device in begun:
-                    note(self._job, device, {"status": tables.RUNNING})
+            self._runner.note_begun(self._job, begun)
             for device in begun:  # not before: what comes of it is noted behind its beginning
                 self._listen(device, self._open[device])
 
@@ -288,16 +288,14 @@ class _Run:
         except Empty:
             pass
         if found and not self._runner.is_closed:
-            with self._runner.noting() as note:
-                for device, future in found:
-                    note(self._job, device, _outcome(future))
+            parts = {device: _outcome(future) for device, future in found}
+            self._runner.note_over(self._job, parts)
         for device, _ in found:
             self._open.pop(device, None)
 
     def _give_up(self) -> None:
-        with self._runner.noting() as note:
-            for device in (*self._waiting, *self._open):
-                note(self._job, device, {"status": tables.FAILED, "error": _error(_TOO_LATE)})
+        late = _over(tables.FAILED, error=_error(_TOO_LATE))
+        self._runner.note_over(self._job, dict.fromkeys((*self._waiting, *self._open), late))
 
 
 def _outcome(future: Future[Any]) -> Mapping[str, Any]:
@@ -305,14 +303,24 @@ def _outcome(future: Future[Any]) -> Mapping[str, Any]:
     try:
         result = future.result()
     except CancelledError:
-        return {"status": tables.CANCELED}
+        return _over(tables.CANCELED)
     except ServiceRefusal as refusal:
         said = {"code": str(refusal.error.code), "description": refusal.error.message}
-        return {"status": tables.FAILED, "error": said}
+        return _over(tables.FAILED, error=said)
     if isinstance(result, MethodResult):
         answer = {"status": result.status, "payload": result.payload}
-        return {"status": tables.COMPLETED, "outcome": {"deviceMethodResponse": answer}}
-    return {"status": tables.COMPLETED}
+        return _over(tables.COMPLETED, outcome={"deviceMethodResponse": answer})
+    return _over(tables.COMPLETED)
+
+
+def _over(
+    status: str,
+    *,
+    outcome: Mapping[str, Any] | None = None,
+    error: Mapping[str, Any] | None = None,
+) -> Mapping[str, Any]:
+    """A device's part that is over; all of them name the same columns."""
+    return {"status": status, "outcome": outcome or {}, "error": error or {}}
 
 
 def _error(description: str) -> dict[str, str]:

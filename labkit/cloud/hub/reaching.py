@@ -31,7 +31,7 @@ class Reaching(HubBase):
         404103 where the device does not come within ``connect_timeout`` seconds, 504101 where it
         does not answer within ``response_timeout``, 404001 and 400004 for a call that nobody could
         answer."""
-        if self._identity(device_id) is None:
+        if self.devices.find(device_id) is None:
             return _refused(self._refusals.of(self._unknown(device_id), "hub", device_id))
         if why := methods.fault(name, payload, response_timeout, connect_timeout):
             cure = "see Azure's documents on direct methods"
