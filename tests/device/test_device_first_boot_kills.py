@@ -21,7 +21,12 @@ PLACES = {
     "signed, and on no books": ("thirdparty.service", "CertificateService._keep", "before", 0),
     "on the company's books": ("thirdparty.service", "CertificateService._keep", "after", 1),
     "DPS has the answer": ("cloud.dps.ca_client", "sign", "after", 1),
-    "DPS and the hub have it on record": ("cloud.dps.assignment", "Assignments.assign", "after", 0),
+    "DPS and the hub have it on record": (
+        "cloud.dps.service",
+        "ProvisioningService._say_assigned",
+        "before",
+        0,
+    ),
     "the device has the answer": ("device.operational", "Operational.install", "before", 0),
     "it is installed": ("device.operational", "Operational.install", "after", 0),
 }
