@@ -12,6 +12,7 @@ from issuance_stories import POLICY, csr, new_key
 
 from labkit import Lab
 from labkit.cloud import Presented
+from labkit.cloud.adr import ledger
 from labkit.cloud.dps.caller import Caller
 from labkit.cloud.dps.registrations import ASSIGNED, FAILED, Operation
 from labkit.errors import NotFound, ServiceRefusal
@@ -137,3 +138,16 @@ def test_what_is_refused_by_a_glance_is_not_verified(managed_lab: Lab) -> None:
     managed_lab.registry.namespaces.get("contoso").policies.delete(POLICY)
     with pytest.raises(ServiceRefusal, match="400"):
         next(managed_lab.dps.registering(caller, csr=csr("widget")))
+
+
+def test_a_request_is_looked_up_by_its_key_however_many_certificates_the_device_had(
+    managed_lab: Lab,
+) -> None:
+    """And not among all of them: a device renews for years."""
+    with managed_lab.cloud.database.quick_read() as connection:
+        driver = connection.connection.dbapi_connection
+        assert driver is not None
+        asked = ledger._repeated._sql
+        values = [""] * asked.count("?")
+        plan = driver.execute(f"EXPLAIN QUERY PLAN {asked}", values).fetchall()
+    assert "(device=? AND ca=? AND public_key=?)" in plan[0][-1]

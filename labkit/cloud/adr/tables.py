@@ -75,7 +75,7 @@ class CertificateRow(Base):
 
     __tablename__ = "adr_certificate"
     __table_args__ = (
-        Index("adr_certificate_by_device", "device", "ca"),
+        Index("adr_certificate_by_device", "device", "ca", "public_key"),
         Index("adr_certificate_by_identity", "hub", "device_id"),
     )
     number: Mapped[int] = mapped_column(primary_key=True, init=False)
