@@ -63,7 +63,10 @@ def follow(
         except Exception as error:
             fail(error)
         else:
-            do(task, partial(go_on, steps.send), partial(go_on, steps.throw))
+            try:
+                do(task, partial(go_on, steps.send), partial(go_on, steps.throw))
+            except Exception as error:  # it was not even asked for
+                go_on(steps.throw, error)
 
     go_on(steps.send, None)
 

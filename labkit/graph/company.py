@@ -105,8 +105,13 @@ def _state(lab: Lab, device: Device, certificate: x509.Certificate) -> StateKey:
         return "expired"
     if now < certificate.not_valid_before_utc:
         return "not yet valid"
-    held = chain.thumbprint(certificate)
+    shown = {chain.thumbprint(certificate), chain.thumbprint_sha1(certificate)}
     name = device.assignment.device_id if device.assignment else chain.common_name(certificate)
     found = [hub.devices.find(name) for hub in lab.cloud.hubs]
-    known = {each.credentials.thumbprint for each in found if each is not None}
-    return "on record" if held in known else "not on record"
+    known = {
+        thumbprint
+        for each in found
+        if each is not None
+        for thumbprint in (each.credentials.thumbprint, each.credentials.secondary_thumbprint)
+    }
+    return "on record" if shown & known else "not on record"

@@ -84,8 +84,8 @@ class TokenStore:
             return self._open[label]
 
     def place(self, token: str, key: str) -> KeyPlace:
-        """Where a key is, for whoever is to sign with it. Asks no token, which may be busy. Raises
-        TokenError for a token that there is not."""
+        """Where a key is, for whoever is to sign with it. Asks no token, which may be busy: whether
+        the key is there is found out by who signs. Raises TokenError for a token without a PIN."""
         if token not in self._pins:
             raise self._locked(token, "no PIN at all")
         return KeyPlace(str(self.configuration), token, key, self._pins.of(token)["user"])

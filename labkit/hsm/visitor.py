@@ -25,7 +25,8 @@ class Visitor:
         self._tokens: dict[str, Token] = {}
 
     def key(self, place: KeyPlace) -> TokenKey:
-        """The key at this place. Raises NotFound, or PKCS11Error where it cannot be reached.
+        """The key at this place. Raises NotFound; TokenError, SoftHsmMissing or PKCS11Error where
+        it cannot be reached.
 
         What was made since the library was loaded is not shown: where something is missing, it is
         loaded once more, and keys that it gave before are dead. So it is for another workspace.

@@ -4,8 +4,8 @@ To verify a request and to sign a certificate take longer than all else that a r
 and while the one is done in this process, nothing else is. So a crowd is served by more of them:
 
     a few tasks at a time ──> threads of this process
-    more than that        ──> a process for each spare core is started, and gets all tasks from then
-                              on that it is there
+    more than that        ──> a process for each spare core is started, three at the most, and they
+                              get all tasks once they are there
     a process has ended   ──> what it has not answered is done by threads
 
 What goes over the socket between the two are tasks and results, pickled, each of the other's
@@ -35,6 +35,8 @@ from labkit.steps import DoLater, Task
 _MOST = 3
 """Processes, however many cores there are: the event loop has no more for them to do."""
 
+_PAUSE = 30.0
+"""Seconds from a start to the next, where those that were started have ended."""
 _PATIENCE = 5.0
 _SIZE = struct.Struct("!I")
 
@@ -49,15 +51,15 @@ class _Asked(NamedTuple):
 
 class Cores:
     """Does tasks for one event loop. ``otherwise`` does them in this process; ``crowd`` of them at
-    a time are left to it, before so many processes as ``most`` are started: once, for as long as
-    the loop runs. Everything but :meth:`wait` is called on the loop's thread."""
+    a time are left to it, before so many processes as ``most`` are started. Everything but
+    :meth:`wait` is called on the loop's thread."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, otherwise: DoLater, crowd: int, most: int
     ) -> None:
         self._loop, self._otherwise, self._crowd, self._most = loop, otherwise, crowd, most
         self._under_way = 0
-        self._started = self._over = False
+        self._over, self._not_before = False, 0.0
         self._ready: list[_Core] = []
         self._all: list[_Core] = []
 
@@ -69,13 +71,14 @@ class Cores:
         if self._ready:
             min(self._ready, key=_line).ask(asked)
             return
-        if self._under_way >= self._crowd and not (self._started or self._over):
+        if self._under_way >= self._crowd and self._may_start():
             self._start()
         self._do_here(asked)
 
     def leave(self) -> None:
         """Lets the processes go. What they have not answered nobody waits for any more."""
         self._over = True
+        self._ready.clear()
         for core in self._all:
             core.leave()
 
@@ -84,8 +87,13 @@ class Cores:
         for core in self._all:
             core.wait()
 
+    def _may_start(self) -> bool:
+        """Whether there is none, nor was a moment ago."""
+        none = not any(core.is_there for core in self._all)
+        return none and not self._over and self._loop.time() >= self._not_before
+
     def _start(self) -> None:
-        self._started = True
+        self._not_before = self._loop.time() + _PAUSE
         try:
             for _ in range(self._most):
                 process, link = _process()
@@ -132,6 +140,8 @@ class _Core(asyncio.Protocol):
         self._heard = bytearray()
         self._transport: asyncio.Transport | None = None
         self._greeted = self._left = False
+        self.is_there = True
+        """Or is starting."""
         self.asked: deque[_Asked] = deque()
 
     @property
@@ -155,7 +165,7 @@ class _Core(asyncio.Protocol):
                 self._cores.ready(self)
 
     def connection_lost(self, _: Exception | None) -> None:
-        self._process.poll()  # the system keeps it until somebody has looked
+        self.is_there = False
         self._cores.gone(self)
 
     def ask(self, asked: _Asked) -> None:

@@ -50,7 +50,7 @@ class Workers:
         self._take_next()
 
     def leave(self) -> None:
-        """On the loop's thread: no step is taken any more, and no task done that has not begun."""
+        """On the loop's thread: nothing is begun any more that is done in steps."""
         self._later.clear()
         self._cores.leave()
 

@@ -129,6 +129,20 @@ def test_two_registrations_of_one_device_that_overlap_are_two(managed_lab: Lab, 
     assert managed_lab.dps.registrations.get("widget").operation_id == last.operation_id
 
 
+def test_who_fails_late_does_not_undo_what_was_assigned_meanwhile(managed_lab: Lab) -> None:
+    """The device registers without a request while its first registration waits for a signature.
+    That one is denied: its hub has left the namespace. Where the device belongs is still known."""
+    steps = managed_lab.dps.registering(caller_of(managed_lab, "widget"), csr=csr("widget"))
+    verify, _ = done(managed_lab, steps, None)
+    managed_lab.dps.register(caller_of(managed_lab, "widget"))
+    managed_lab.registry.namespaces.get("contoso").unlink("contoso-hub")
+    _, end = done(managed_lab, steps, verify)
+    assert end is not None
+    record = managed_lab.dps.registrations.get("widget")
+    assert (end.status, record.status, record.device_id) == (FAILED, FAILED, "widget")
+    assert record.assigned_hub.startswith("contoso-hub.")
+
+
 def test_what_is_refused_by_a_glance_is_not_verified(managed_lab: Lab) -> None:
     """The first check that fails ends it, before anybody works for the request."""
     caller = caller_of(managed_lab, "widget")

@@ -177,6 +177,23 @@ def test_without_any_of_them_threads_go_on(here: Here) -> None:
     assert here.done == 3 * CROWD
 
 
+def test_after_a_pause_a_crowd_has_new_ones(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has ended them may be over: but nobody starts one after the other."""
+    before = here.with_processes()
+    for process in before:
+        os.kill(process, signal.SIGKILL)
+    eventually(lambda: not any(core.is_there for core in here.cores._all))
+    here.go_on.clear()
+    asked = [here.ask(Verify(GOOD)) for _ in range(2 * CROWD)]
+    here.loop.call_soon_threadsafe(setattr, here.cores, "_not_before", 0.0)
+    assert len(here.cores._all) == len(before)
+    asked += [here.ask(Verify(GOOD)) for _ in range(CROWD)]
+    eventually(lambda: len(here.cores._ready) == len(before))
+    here.go_on.set()
+    assert all(found.result(PATIENCE) for found in asked)
+    assert not {core.pid for core in here.cores._all[len(before) :]} & {*before}
+
+
 def test_where_no_process_can_be_started_threads_go_on(
     here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:

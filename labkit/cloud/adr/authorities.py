@@ -46,7 +46,6 @@ class Authorities:
 
     def __init__(self, database: Database, clock: Clock, tokens: TokenStore | None) -> None:
         self._database, self._clock, self._tokens = database, clock, tokens
-        self._made: dict[int, Authority] = {}
         self._chains: dict[int, Chain] = {}
 
     def make_root(self, namespace: NamespaceRow) -> CaRow:
@@ -64,17 +63,14 @@ class Authorities:
         token, label = self._token(root.token), f"policy {number}"
         key = token.ensure_key(label, Algorithm.P384)
         subject = names.of_issuing(root.namespace, policy, earlier)
-        certificate = self.of(root).issue(key.public_key(), subject, ISSUING)
+        above = Authority(
+            self._token(root.token).key(root.key),
+            self.chain(root.number).certificates,
+            self._clock,
+        )
+        certificate = above.issue(key.public_key(), subject, ISSUING)
         at = (token.label, label)
         return self._keep(number, root.namespace, policy, days, at, certificate, root.number)
-
-    def of(self, ca: CaRow | Signer) -> Authority:
-        """This CA, ready to sign."""
-        if ca.number not in self._made:
-            key = self._token(ca.token).key(ca.key)
-            chain = self.chain(ca.number).certificates
-            self._made[ca.number] = Authority(key, chain, self._clock)
-        return self._made[ca.number]
 
     def place(self, ca: Signer) -> KeyPlace:
         """Where its key is."""

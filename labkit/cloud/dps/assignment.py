@@ -240,15 +240,18 @@ class Assignments:
         return record
 
     def _note_failure(self, request: Request, denial: Denial) -> None:
-        record = _attempt(
-            request,
-            self._clock.now(),
-            status=FAILED,
-            error_code=int(denial.error.code),
-            error_message=denial.error.message,
-        )
-        about = (SERVICE, record.registration_id, record.updated)
+        """On the record of now: the same device may have registered meanwhile, and where it was
+        assigned is not forgotten."""
         with self._database.quick_write() as connection:
+            known = registrations.find(connection, request.registration_id)
+            record = _attempt(
+                replace(request, known=known),
+                self._clock.now(),
+                status=FAILED,
+                error_code=int(denial.error.code),
+                error_message=denial.error.message,
+            )
+            about = (SERVICE, record.registration_id, record.updated)
             registrations.save(connection, record)
             presentations.keep(connection, *about, request.presented, accepted=False)
 
