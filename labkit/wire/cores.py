@@ -144,11 +144,6 @@ class _Core(asyncio.Protocol):
         """Or is starting."""
         self.asked: deque[_Asked] = deque()
 
-    @property
-    def pid(self) -> int:
-        """The number of the process."""
-        return self._process.pid
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport

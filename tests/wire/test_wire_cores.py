@@ -86,7 +86,7 @@ class Here:
         self.go_on.set()
         assert all(found.result(PATIENCE) for found in first)
         self.done = 0
-        return [core.pid for core in self.cores._all]
+        return [core._process.pid for core in self.cores._all]
 
     def close(self) -> None:
         if self.loop.is_closed():
@@ -191,7 +191,7 @@ def test_after_a_pause_a_crowd_has_new_ones(here: Here, monkeypatch: pytest.Monk
     eventually(lambda: len(here.cores._ready) == len(before))
     here.go_on.set()
     assert all(found.result(PATIENCE) for found in asked)
-    assert not {core.pid for core in here.cores._all[len(before) :]} & {*before}
+    assert not {core._process.pid for core in here.cores._all[len(before) :]} & {*before}
 
 
 def test_where_no_process_can_be_started_threads_go_on(
