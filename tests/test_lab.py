@@ -293,6 +293,26 @@ def test_an_address_that_is_not_this_machines_is_refused_in_words(
         Lab.open(tmp_path / "lab", ports=Ports(host, port, 0))
 
 
+def test_labs_that_begin_at_another_address_keep_apart_from_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As do those of each lane of ./lab test, whose devices call for labs that are gone."""
+    monkeypatch.setenv("LABKIT_LOOPBACK", "127.0.77.250")
+    with open_lab(tmp_path / "one") as one, open_lab(tmp_path / "two") as two:
+        assert [lab.listener.host for lab in (one, two)] == ["127.0.77.250", "127.0.77.251"]
+        supply_chain(one)
+        enrolled(two).widget.provision()
+
+
+@pytest.mark.parametrize("named", ["192.0.2.1", "::1", "nonsense"])
+def test_an_address_that_labs_cannot_begin_at_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.setenv("LABKIT_LOOPBACK", named)
+    with refused(LabError, named, "such as 127.0."):
+        open_lab(tmp_path / "lab")
+
+
 # ---- the clock
 
 

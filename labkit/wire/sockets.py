@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import socket
-from collections.abc import Iterable
-from ipaddress import ip_address
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, ip_address
 
 from labkit.errors import LabError, PortTaken
 
@@ -15,6 +17,10 @@ HTTPS_PORTS = (443, 8443)
 """The first where it may be bound (clients without a port option need it), else the second."""
 HUB_HTTPS_PORTS = range(8444, 65536)
 """Each hub takes the next that is free."""
+
+LOOPBACK = "LABKIT_LOOPBACK"
+"""The environment variable with the address that a lab tries first, 127.0.0.1 without it. Labs that
+begin at another one keep apart: no device of a lab that was stopped can come upon the next lab."""
 
 BACKLOG = 1024
 """Connections that may wait to be let in: a fleet that dials at once. Systems may allow fewer."""
@@ -78,16 +84,36 @@ def free_loopback(port: int) -> tuple[str, socket.socket]:
     """The first loopback address on which ``port`` is free, and the port bound there.
 
     Linux has all of 127.0.0.x; where only 127.0.0.1 exists (macOS), ::1 is a second one.
-    Raises PortTaken for the first of them when none is free.
+    Raises PortTaken for the first of them when none is free, and LabError where ``LABKIT_LOOPBACK``
+    is no address to begin at.
     """
-    first: LabError | None = None
-    for host in (*(f"127.0.0.{last}" for last in range(1, _LAST_LOOPBACK + 1)), "::1"):
+    failure: LabError | None = None
+    for host in _loopbacks():
         try:
             return host, bind(host, port)
         except LabError as error:
-            first = first or error
-    assert first is not None
-    raise first
+            failure = failure or error
+    assert failure is not None
+    raise failure
+
+
+def _loopbacks() -> Iterator[str]:
+    """From the first to the last that begins with the same three numbers, and ::1."""
+    *net, first = _first_loopback().packed
+    yield from (str(IPv4Address(bytes([*net, last]))) for last in range(first, _LAST_LOOPBACK + 1))
+    yield "::1"
+
+
+def _first_loopback() -> IPv4Address:
+    named = os.environ.get(LOOPBACK) or "127.0.0.1"
+    with contextlib.suppress(ValueError):
+        if (found := IPv4Address(named)).is_loopback:
+            return found
+    raise LabError(
+        f"No lab can begin to look for a free address at {named!r}",
+        expected=f"in {LOOPBACK} a loopback address such as 127.0.1.1",
+        cure=f"name one, or take {LOOPBACK} out of the environment",
+    )
 
 
 def port_of(bound: socket.socket) -> int:
