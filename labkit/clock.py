@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -60,7 +61,9 @@ class Clock:
     ) -> None:
         self._path, self._on_move = path, on_move
         self._file = os.fspath(path) if path is not None else ""  # asked for at each event
-        self._offset, self._seen = timedelta(), (0, 0)
+        # Always replaced as one: what was read, and of which file. Many threads ask, few move it.
+        self._known = (0, 0), timedelta()
+        self._moving = threading.RLock()
 
     def now(self) -> datetime:
         """The lab's time, UTC."""
@@ -69,9 +72,12 @@ class Clock:
     @property
     def offset(self) -> timedelta:
         """How far the lab's time is ahead of the machine's."""
-        if self._path is not None:
+        seen, offset = self._known
+        if self._path is None or self._state() in (seen, None):
+            return offset
+        with self._moving:
             self._follow(self._path)
-        return self._offset
+            return self._known[1]
 
     def advance(
         self,
@@ -90,12 +96,14 @@ class Clock:
                 expected='a text such as "31d", or days=31',
                 found=f"a value of type {type(span).__name__}",
             )
-        try:
-            further = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-            moment = self.now() + further + (parse_span(span) if span else timedelta())
-        except OverflowError as error:
-            raise _outside(f"{days:g} days and more from now") from error
-        return self.set(moment)
+        with self._moving:
+            try:
+                further = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+                moment = self.now() + further + (parse_span(span) if span else timedelta())
+            except OverflowError as error:
+                raise _outside(f"{days:g} days and more from now") from error
+            self._go_to(moment)
+        return self._moved()
 
     def set(self, moment: datetime | str) -> datetime:
         """Moves to ``moment`` and returns the new time: a datetime, which must name its zone, or
@@ -108,41 +116,48 @@ class Clock:
                 found=repr(moment),
                 cure="datetime(..., tzinfo=timezone.utc)",
             )
-        if not _EARLIEST <= moment <= _LATEST:
-            raise _outside(f"{moment:%Y-%m-%d}")
-        return self._shift(moment - datetime.now(UTC))
+        self._go_to(moment)
+        return self._moved()
 
     def reset(self) -> datetime:
         """Back to the machine's own time."""
-        return self._shift(timedelta())
+        self._shift(timedelta())
+        return self._moved()
 
-    def _shift(self, offset: timedelta) -> datetime:
-        self._offset = offset
-        if self._path is not None:
-            self._write(self._path)
+    def _go_to(self, moment: datetime) -> None:
+        if not _EARLIEST <= moment <= _LATEST:
+            raise _outside(f"{moment:%Y-%m-%d}")
+        self._shift(moment - datetime.now(UTC))
+
+    def _shift(self, offset: timedelta) -> None:
+        with self._moving:
+            if self._path is None:
+                self._known = self._known[0], offset
+                return
+            write_whole(self._path, json.dumps({"offset_seconds": offset.total_seconds()}))
+            self._follow(self._path)
+
+    def _moved(self) -> datetime:
+        """Tells it, while others may look at the clock."""
         now = self.now()
         if self._on_move:
             self._on_move(now)
         return now
 
-    def _write(self, path: Path) -> None:
-        write_whole(path, json.dumps({"offset_seconds": self._offset.total_seconds()}))
-        self._seen = _state(path.stat())
-
     def _follow(self, path: Path) -> None:
-        """Another process may have moved the clock: read the file again when it changed."""
+        """Reads the file: this process or another has moved the clock. Whoever replaces it between
+        the two lines is seen the next time."""
+        if (state := self._state()) is not None:
+            self._known = state, timedelta(seconds=json.loads(path.read_text())["offset_seconds"])
+
+    def _state(self) -> tuple[int, int] | None:
+        """Differs after each move, within one tick of the time stamp too: each writes a new file.
+        None where there is none."""
         try:
-            changed = _state(os.stat(self._file))
+            found = os.stat(self._file)
         except FileNotFoundError:
-            return
-        if changed != self._seen:
-            self._offset = timedelta(seconds=json.loads(path.read_text())["offset_seconds"])
-            self._seen = changed
-
-
-def _state(found: os.stat_result) -> tuple[int, int]:
-    """Differs after each move, within one tick of the time stamp too: each writes a new file."""
-    return found.st_mtime_ns, found.st_ino
+            return None
+        return found.st_mtime_ns, found.st_ino
 
 
 def _outside(when: str) -> LabError:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -108,6 +110,32 @@ def test_two_moves_within_one_tick_of_the_file_system_are_both_seen(tmp_path: Pa
     other.advance(days=1)
     os.utime(path, ns=(tick, tick))
     assert ours.offset > timedelta(days=1, hours=23)
+
+
+def test_no_day_is_lost_to_those_who_look_at_the_clock_meanwhile(tmp_path: Path) -> None:
+    """The threads of a hub ask it all the time. Who had read the file before a move, and was held
+    up, once put the time of before in place again: a lesson then ended a day too early."""
+    clock = Clock(tmp_path / "clock.json")
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            clock.now()
+
+    with ThreadPoolExecutor(4) as threads:
+        looking = [threads.submit(look) for _ in range(2)]
+        moving = [threads.submit(_pass, clock, 200) for _ in range(2)]
+        for each in moving:
+            each.result()
+        over.set()
+        for each in looking:
+            each.result()
+    assert abs(clock.offset - timedelta(days=400)) < NEARLY
+
+
+def _pass(clock: Clock, days: int) -> None:
+    for _ in range(days):
+        clock.advance(days=1)
 
 
 def test_a_clock_opened_again_goes_on_where_it_was(tmp_path: Path) -> None:
