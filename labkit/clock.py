@@ -11,7 +11,6 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -56,10 +55,8 @@ def parse_moment(text: str) -> datetime:
 class Clock:
     """The lab's clock. ``path`` is the file that holds the offset; without it, memory does."""
 
-    def __init__(
-        self, path: Path | None = None, *, on_move: Callable[[datetime], None] | None = None
-    ) -> None:
-        self._path, self._on_move = path, on_move
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
         self._file = os.fspath(path) if path is not None else ""  # asked for at each event
         # Always replaced as one: what was read, and of which file. Many threads ask, few move it.
         self._known = (0, 0), timedelta()
@@ -102,8 +99,7 @@ class Clock:
                 moment = self.now() + further + (parse_span(span) if span else timedelta())
             except OverflowError as error:
                 raise _outside(f"{days:g} days and more from now") from error
-            self._go_to(moment)
-        return self._moved()
+            return self._go_to(moment)
 
     def set(self, moment: datetime | str) -> datetime:
         """Moves to ``moment`` and returns the new time: a datetime, which must name its zone, or
@@ -116,33 +112,25 @@ class Clock:
                 found=repr(moment),
                 cure="datetime(..., tzinfo=timezone.utc)",
             )
-        self._go_to(moment)
-        return self._moved()
+        return self._go_to(moment)
 
     def reset(self) -> datetime:
         """Back to the machine's own time."""
-        self._shift(timedelta())
-        return self._moved()
+        return self._shift(timedelta())
 
-    def _go_to(self, moment: datetime) -> None:
+    def _go_to(self, moment: datetime) -> datetime:
         if not _EARLIEST <= moment <= _LATEST:
             raise _outside(f"{moment:%Y-%m-%d}")
-        self._shift(moment - datetime.now(UTC))
+        return self._shift(moment - datetime.now(UTC))
 
-    def _shift(self, offset: timedelta) -> None:
+    def _shift(self, offset: timedelta) -> datetime:
         with self._moving:
             if self._path is None:
                 self._known = self._known[0], offset
-                return
-            write_whole(self._path, json.dumps({"offset_seconds": offset.total_seconds()}))
-            self._follow(self._path)
-
-    def _moved(self) -> datetime:
-        """Tells it, while others may look at the clock."""
-        now = self.now()
-        if self._on_move:
-            self._on_move(now)
-        return now
+            else:
+                write_whole(self._path, json.dumps({"offset_seconds": offset.total_seconds()}))
+                self._follow(self._path)
+            return self.now()
 
     def _follow(self, path: Path) -> None:
         """Reads the file: this process or another has moved the clock. Whoever replaces it between

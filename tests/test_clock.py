@@ -49,12 +49,6 @@ def test_reset_goes_back_to_the_machines_time() -> None:
     assert clock.offset == timedelta()
 
 
-def test_a_move_is_reported_with_the_new_time() -> None:
-    moves: list[datetime] = []
-    clock = Clock(on_move=moves.append)
-    assert [clock.advance(days=3)] == moves
-
-
 def test_set_takes_a_moment_of_any_zone() -> None:
     tokyo = timezone(timedelta(hours=9))
     now = Clock().set(datetime(2030, 6, 1, 9, tzinfo=tokyo))
