@@ -386,8 +386,8 @@ def _sent(name: str, which: str, whole: bool) -> tuple[forge.Forged, ...]:
 
 
 def profile(examples: int, steps: int, *, shrink: bool = True) -> settings:
-    """So many examples in a test run; ten times as many for ``./lab soak``, which asks for ten
-    times the usual hundred. To shrink a failure over sockets takes minutes."""
+    """So many examples for each hundred that other tests draw: those draw sixty, and a thousand for
+    ``./lab soak``. To shrink a failure over sockets takes minutes."""
     phases = (Phase.reuse, Phase.generate, *((Phase.shrink,) if shrink else ()))
     return settings(
         max_examples=examples * settings.default.max_examples // 100,

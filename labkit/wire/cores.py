@@ -62,6 +62,7 @@ class Cores:
         self._over, self._not_before = False, 0.0
         self._ready: list[_Core] = []
         self._all: list[_Core] = []
+        self._connecting: list[asyncio.Task[None]] = []  # nobody else holds them
 
     def do(
         self, task: Task[Any], then: Callable[[Any], None], fail: Callable[[Exception], None]
@@ -98,7 +99,8 @@ class Cores:
             for _ in range(self._most):
                 process, link = _process()
                 self._all.append(_Core(self, process))
-                self._loop.create_task(self._connect(self._all[-1], link))
+                connecting = self._connect(self._all[-1], link)
+                self._connecting.append(self._loop.create_task(connecting))
         except OSError as error:  # this machine has no more of them: threads go on
             _log.warning("no other process can be started: %s", error)
 

@@ -122,12 +122,12 @@ class Notebook:
         shutil.copyfile(NOTEBOOKS / path, copy)
         where = f"lab/tree/notebooks/{copy.name}?reset&token={self.server.token}"
         self.page.goto(self.server.url + where)
-        self.page.wait_for_function(KERNEL_IDLE, timeout=STARTING_SECONDS * 1000)
+        self._wait(KERNEL_IDLE, STARTING_SECONDS)
 
     def run_all(self) -> None:
         """Run every cell. Raises AssertionError when one fails or writes to stderr."""
         self.page.evaluate(RUN_ALL)
-        self.page.wait_for_function("() => window.labRan", timeout=RUNNING_SECONDS * 1000)
+        self._wait("() => window.labRan", RUNNING_SECONDS)
         complaints = [
             "".join(output.get("text") or [output["ename"], ": ", output["evalue"]])
             for cell in self.cells()
@@ -135,6 +135,10 @@ class Notebook:
             if output["output_type"] == "error" or output.get("name") == "stderr"
         ]
         assert not complaints, "\n".join(complaints)
+
+    def _wait(self, condition: str, seconds: float) -> None:
+        """Asked five times a second: at each frame, the page would have to draw frames."""
+        self.page.wait_for_function(condition, timeout=seconds * 1000, polling=200)
 
     def cells(self) -> list[dict[str, Any]]:
         """The cells as a notebook file would hold them, with the outputs of now."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from performing import Stage
 from stories import Story
 
 from labkit.pki import chain
@@ -28,13 +29,9 @@ READY, _, _, _, NAMED, BOOTED, CONNECTED, REVOKED, _, DOWN, AGAIN, REFUSED, END 
 
 
 @pytest.fixture(scope="module")
-def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Performance]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("LABKIT_HOME", str(tmp_path_factory.mktemp("first-boot")))
-        played = Performance(STORY)
-        played.go_to(played.steps)
-        yield played
-        played.lab.close()
+def play(stage: Stage) -> Iterator[Performance]:
+    with stage.played(STORY) as performance:
+        yield performance
 
 
 def state(frame: Frame, node: str) -> str:
