@@ -12,8 +12,8 @@ from stories import Story, enrolled, found_again, open_lab
 
 from labkit import Lab
 
-# Sixty examples of each property. No limits of time: a machine that runs five lanes of tests at once
-# would break them.
+# Sixty examples of each property. No limits of time: a machine that runs five lanes of tests at
+# once would break them.
 UNHURRIED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("default", max_examples=60, **UNHURRIED)
 settings.register_profile("soak", max_examples=1000, **UNHURRIED)  # ./lab soak
