@@ -46,9 +46,7 @@ def play(player: Locator, decisions: tuple[str, ...]) -> Locator:
 
 def test_the_drill_is_played_to_a_bad_end_and_to_a_good_one(notebook: Notebook) -> None:
     """Each decision is done, each round has its result, and the score explains itself."""
-    notebook.open("16-breach-drill.ipynb")
-    notebook.run_all()
-    player = notebook.page.locator(".lk-player")
+    player = notebook.play("16-breach-drill.ipynb")
     told = play(player, BAD)
     expect(told).to_contain_text("attackers connected 3 times; devices lost: 1")
     expect(told).to_contain_text("revocation list of round 2 kept nobody out")

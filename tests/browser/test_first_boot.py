@@ -20,9 +20,7 @@ ANSWERS = {
 def test_the_company_and_its_certificates_are_seen(notebook: Notebook) -> None:
     """Each card can be looked into; a refusal names the door; while the company is down, its card
     says so, and the first widget is connected all the same."""
-    notebook.open("17-certificate-at-first-boot.ipynb")
-    notebook.run_all()
-    player = notebook.page.locator(".lk-player")
+    player = notebook.play("17-certificate-at-first-boot.ipynb")
     forward = player.get_by_role("button", name="Next →", exact=True)
 
     def go_to(last: int, first: int) -> None:

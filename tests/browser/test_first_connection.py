@@ -14,9 +14,7 @@ ANSWERS = ("the server", "after it, in MQTT", "in the TLS handshake")
 
 def test_a_thief_ends_in_tls_and_no_device_is_marked(notebook: Notebook) -> None:
     """No service is quoted, no box of the picture has failed, and the reason is at hand."""
-    notebook.open("07-first-connection.ipynb")
-    notebook.run_all()
-    player = notebook.page.locator(".lk-player")
+    player = notebook.play("07-first-connection.ipynb")
     forward = player.get_by_role("button", name="Next →", exact=True)
     forward.click()
     for step, answer in enumerate(ANSWERS, 2):

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 
 def test_a_token_is_looked_into_and_its_refusal_is_read(notebook: Notebook) -> None:
     """The vault before there is any certificate, and the token's own answer in the story."""
-    notebook.open("02-keys-that-never-leave.ipynb")
-    notebook.run_all()
-    player = notebook.page.locator(".lk-player")
+    player = notebook.play("02-keys-that-never-leave.ipynb")
     forward = player.get_by_role("button", name="Next →", exact=True)
     forward.click()
     expect(player.locator('.node[data-id="token Company-X"]')).to_be_visible()

@@ -20,9 +20,7 @@ ANSWERS = {
 def test_the_old_store_is_seen_and_cured(notebook: Notebook) -> None:
     """The band of servers is there from the first step; a root can be looked into by keyboard or
     mouse; what the lab knows of both sides is told, and its cure works."""
-    notebook.open("11-server-root-migration.ipynb")
-    notebook.run_all()
-    player = notebook.page.locator(".lk-player")
+    player = notebook.play("11-server-root-migration.ipynb")
     forward = player.get_by_role("button", name="Next →", exact=True)
     for step in range(1, 8):
         if step in ANSWERS:

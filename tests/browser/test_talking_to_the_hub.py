@@ -27,9 +27,7 @@ ANSWERS = {
 def test_the_credential_is_seen_to_change_and_with_it_the_fault(notebook: Notebook) -> None:
     """Connected is a state of its own, with a word and a sign; the hub's CA can be looked into; a
     refusal by the hub is told as the hub's, at the widget that was refused."""
-    notebook.open("10-talking-to-the-hub.ipynb")
-    notebook.run_all()
-    player = notebook.page.locator(".lk-player")
+    player = notebook.play("10-talking-to-the-hub.ipynb")
     forward = player.get_by_role("button", name="Next →", exact=True)
     identity = player.locator('.node[data-id="identity contoso-hub/smart-x-widget-001"]')
     why = player.get_by_role("region", name="Why it was refused")
