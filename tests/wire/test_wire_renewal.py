@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -32,6 +33,7 @@ from issuance_stories import (
 from renewal_client import Asking, Files, Heard
 from stories import PATIENCE, PemDevice, Story, eventually, failed_check, pem_device, write_device
 
+from labkit.cloud.adr.renewals import Renewals
 from labkit.device.provisioning_client import ProvisioningClient
 from labkit.errors import ProvisioningFailed, TokenError
 from labkit.pki.authority import Authority
@@ -428,6 +430,27 @@ def test_only_so_many_devices_may_wait(
     heard = asking.next()
     assert (heard.status, heard.body["errorCode"]) == (429, 429002)
     assert "most_renewals_waiting" in story_managed.lab.explain().cures[1]
+
+
+def test_a_request_that_comes_while_nothing_was_found_to_do_is_decided_all_the_same(
+    story_managed: Story, asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After each SUBSCRIBE somebody looks what there is to be brought. A request that was put on
+    record between that look and its end was left to them, and they had looked: nobody signed."""
+    look, looked = Renewals._found, threading.Event()
+
+    def find(self: Renewals, key: tuple[str, str]) -> Any:
+        found = look(self, key)
+        if not looked.is_set():
+            looked.set()
+            asking.ask(csr(NAME))
+            assert asking.next().status == 202
+            time.sleep(0.3)  # for who is to decide on it, and finds somebody at work
+        return found
+
+    monkeypatch.setattr(Renewals, "_found", find)
+    story_managed.lab.hub().bring_certificate(NAME)
+    assert asking.next().status == 200
 
 
 def test_nobody_waits_for_the_signature_of_another(

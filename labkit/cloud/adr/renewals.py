@@ -84,12 +84,23 @@ class Renewals:
                 return
             self._at_work.add(key)
         try:
-            while (row := self._found(key)) is not None and not row.is_decided:
+            while (row := self._next(key)) is not None:
                 self._decide(row)
-        finally:
+        except BaseException:
             with self._lock:
                 self._at_work.discard(key)
-                self._hand_over(key)
+            raise
+
+    def _next(self, key: _Key) -> RenewalRow | None:
+        """The request that is to be decided on. Without one, what is decided is brought, and the
+        work is over: in one step, for whoever comes meanwhile leaves a newer one to it."""
+        with self._lock:
+            row = self._found(key)
+            if row is not None and not row.is_decided:
+                return row
+            self._at_work.discard(key)
+            self._hand_over(key)
+            return None
 
     # ---- one at a time
 
