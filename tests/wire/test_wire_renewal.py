@@ -533,6 +533,25 @@ def test_an_answer_that_waits_keeps_the_next_request_out(
     assert refusal.code == "409005"
 
 
+@pytest.mark.parametrize(("hours", "more"), [(13, {}), (0, {"replace": "*"})])
+def test_what_takes_the_place_of_a_decided_request_gets_a_certificate_of_its_own(
+    story_managed: Story, device: PemDevice, hours: int, more: dict[str, str]
+) -> None:
+    """Its device never heard the answer, which is too old by now or is to be replaced: it is gone
+    with the request, and is not brought as the answer to the next one."""
+    with Asking(story_managed.lab, device, listens=False) as asking:
+        asking.ask(csr(NAME))
+        eventually(lambda: len(ledger(story_managed)) == 2)
+        story_managed.lab.clock.advance(hours=hours)
+        key = new_key()
+        asking.ask(csr(NAME, key), "rid-0002", **more)
+        eventually(lambda: len(ledger(story_managed)) == 3)
+        asking.listen()
+        heard = asking.next()
+    assert (heard.status, heard.rid) == (200, "rid-0002")
+    assert certificates(heard.body["certificates"])[0].public_key() == key.public_key()
+
+
 def test_after_twelve_hours_nobody_waits_any_more(
     story_managed: Story, device: PemDevice, held: threading.Event
 ) -> None:

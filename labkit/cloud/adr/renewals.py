@@ -67,6 +67,8 @@ class Renewals:
                 str(uuid.uuid4()),
                 asked.csr,
                 self._books.clock.now() + LIFE,
+                number=0,  # said, as the next: a default is not merged, and this may take the
+                failure={},  # place of a request that was decided, whose answer would stay
             )
             with self._books.database.write() as session:
                 self._check(session, row, asked)
