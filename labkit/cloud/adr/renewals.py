@@ -60,6 +60,8 @@ class Renewals:
         429002 where too many wait."""
         with self._refusals.told("hub", device_id):
             asked = renewal_requests.read(body, device_id, request_id)
+            # The last two are said, for a default is not merged: where this takes the place of a
+            # request that was decided, the answer to that would stay.
             row = RenewalRow(
                 hub,
                 device_id,
@@ -67,8 +69,8 @@ class Renewals:
                 str(uuid.uuid4()),
                 asked.csr,
                 self._books.clock.now() + LIFE,
-                number=0,  # said, as the next: a default is not merged, and this may take the
-                failure={},  # place of a request that was decided, whose answer would stay
+                number=0,
+                failure={},
             )
             with self._books.database.write() as session:
                 self._check(session, row, asked)
